@@ -1,0 +1,1 @@
+"""What the runtime and the operator agree on: settings, knobs, metrics, state. Pure; pydantic only."""

@@ -1,0 +1,227 @@
+"""The settings of one runtime, as the settings file (or a library user) states them; validated here and nowhere else.
+
+The shape mirrors the custom resource: each name is the snake_case of the CRD's (`knobs.camel_case`). Nothing here reads
+a file or knows Kafka; `consumer_runtime.reload` reads, `consumer_runtime.sources.kafka` translates.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from consumer_runtime.contract.knobs import Knobs, ProcessKnobs
+
+Name = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[a-zA-Z0-9._-]+$")]
+"""A Kafka topic's name: the broker allows these characters and 249 of them (Kafka, `Topic.validate`)."""
+
+
+class Settings(BaseModel):
+    """Root of every settings model: unknown fields are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Mode(StrEnum):
+    """How the handler runs."""
+
+    SINGLE = "single"
+    ASYNC = "async"
+    THREAD = "thread"
+    PROCESS = "process"
+    AUTO = "auto"
+
+
+class Ordering(StrEnum):
+    """Which messages wait for each other."""
+
+    KEY = "key"
+    PARTITION = "partition"
+    UNORDERED = "unordered"
+
+
+class AutoOffsetReset(StrEnum):
+    """Where a group without a committed offset starts."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+    ERROR = "error"
+
+
+class Membership(StrEnum):
+    """Dynamic members are named by the broker; static ones keep their partitions over a restart."""
+
+    DYNAMIC = "dynamic"
+    STATIC = "static"
+
+
+class SecurityProtocol(StrEnum):
+    """Kafka's `security.protocol`."""
+
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    SASL_SSL = "SASL_SSL"
+
+
+class SaslMechanism(StrEnum):
+    """Kafka's `sasl.mechanism`."""
+
+    PLAIN = "PLAIN"
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
+    SCRAM_SHA_512 = "SCRAM-SHA-512"
+    OAUTHBEARER = "OAUTHBEARER"
+
+
+class PayloadMode(StrEnum):
+    """What a dead letter carries: the whole message, or only where it came from."""
+
+    FULL = "full"
+    METADATA_ONLY = "metadata_only"
+
+
+class KafkaSettings(Settings):
+    """Where messages come from."""
+
+    bootstrap_servers: Annotated[list[str], Field(min_length=1, max_length=32)]
+    """Brokers as `host:port`."""
+    topics: Annotated[list[Name], Field(max_length=64)] = []
+    """Topics to consume; this or `topic_pattern`."""
+    topic_pattern: Annotated[str, Field(max_length=249, pattern=r"^\^")] | None = None
+    """A regular expression of topics, beginning with `^`; this or `topics`."""
+    consumer_group: Annotated[str, Field(min_length=1, max_length=255)]
+    """The consumer group."""
+    auto_offset_reset: AutoOffsetReset = AutoOffsetReset.EARLIEST
+    """Where to start when the group has no committed offset."""
+    membership: Membership = Membership.DYNAMIC
+    """Static members need `group.instance.id`, which the environment gives (the pod's name)."""
+    security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
+    sasl_mechanism: SaslMechanism | None = None
+    sasl_username: str | None = None
+    """Only for library users; a pod reads it from the mounted Secret."""
+    sasl_password: SecretStr | None = None
+    """Only for library users; a pod reads it from the mounted Secret."""
+    ca_location: str | None = None
+    certificate_location: str | None = None
+    key_location: str | None = None
+    properties: dict[str, str | int | float | bool] = {}
+    """Further librdkafka properties, passed through; those that load plugins or read files are refused."""
+
+    @model_validator(mode="after")
+    def _one_of_topics_or_pattern(self) -> Self:
+        if bool(self.topics) == (self.topic_pattern is not None):
+            raise ValueError("set either topics or topic_pattern, and not both")
+        return self
+
+
+class SourceSettings(Settings):
+    """Where messages come from; Kafka is the only kind yet."""
+
+    kafka: KafkaSettings
+
+
+class HandlerSettings(Settings):
+    """The user's code."""
+
+    entrypoint: Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+    """`package.module:attribute`; a callable, or a class with `open`, `__call__` or `handle`, and `close`."""
+
+
+class ExecutionSettings(Knobs):
+    """How the handler runs, and every knob."""
+
+    mode: Mode = Mode.ASYNC
+    ordering: Ordering = Ordering.KEY
+    process: ProcessKnobs = ProcessKnobs()
+
+
+class RetryPolicy(Settings):
+    """What to do about one family of errors."""
+
+    errors: Annotated[list[str], Field(min_length=1, max_length=16)]
+    """Exception classes as `module:Class`; subclasses count."""
+    max_retries: Annotated[int, Field(ge=0, le=1_000)]
+    backoff_ms: Annotated[int, Field(ge=0, le=86_400_000)]
+    max_backoff_ms: Annotated[int, Field(ge=0, le=86_400_000)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _require_ordered_backoff(self.backoff_ms, self.max_backoff_ms)
+        return self
+
+
+class RetrySettings(Settings):
+    """Exponential backoff: attempt n waits `backoff_ms * 2 ** (n - 1)`, capped, with jitter."""
+
+    max_retries: Annotated[int, Field(ge=0, le=1_000)] = 3
+    """Attempts after the first."""
+    backoff_ms: Annotated[int, Field(ge=0, le=86_400_000)] = 1_000
+    max_backoff_ms: Annotated[int, Field(ge=0, le=86_400_000)] = 30_000
+    jitter_percent: Annotated[int, Field(ge=0, le=100)] = 20
+    """Each wait is drawn from within this share above or below."""
+    policies: Annotated[list[RetryPolicy], Field(max_length=16)] = []
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _require_ordered_backoff(self.backoff_ms, self.max_backoff_ms)
+        return self
+
+
+def _require_ordered_backoff(backoff_ms: int, max_backoff_ms: int) -> None:
+    if backoff_ms > max_backoff_ms:
+        raise ValueError(f"backoff_ms {backoff_ms} must be at most max_backoff_ms {max_backoff_ms}")
+
+
+class DeadLetterSettings(Settings):
+    """Where a message goes when its retries are exhausted."""
+
+    enabled: bool = False
+    """Without a dead letter topic an exhausted message is logged, counted and skipped."""
+    topic: Name | None = None
+    payload_mode: PayloadMode = PayloadMode.FULL
+
+    @model_validator(mode="after")
+    def _topic_when_enabled(self) -> Self:
+        if self.enabled and self.topic is None:
+            raise ValueError("dead_letter.topic is needed when dead_letter.enabled is true")
+        return self
+
+
+class HttpSettings(Settings):
+    """Where metrics, health and state are served."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a pod's port is reached by kubelet, Prometheus and the operator
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    """0 takes a free port."""
+
+
+class LogLevel(StrEnum):
+    """Names of the standard library's levels."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+class RuntimeSettings(Settings):
+    """Everything that one runtime is told. As a file: YAML or JSON of this shape."""
+
+    generation: Annotated[int, Field(ge=0)] = 0
+    """Counts the operator's writes; reported back as `consumer_config_generation` and at `/state`."""
+    source: SourceSettings
+    handler: HandlerSettings | None = None
+    """None for a library user who passes a callable."""
+    execution: ExecutionSettings = ExecutionSettings()
+    retry: RetrySettings = RetrySettings()
+    dead_letter: DeadLetterSettings = DeadLetterSettings()
+    http: HttpSettings = HttpSettings()
+    log_level: LogLevel = LogLevel.INFO
+
+    @classmethod
+    def for_kafka(cls, bootstrap_servers: str, *, topics: list[str], consumer_group: str, **sections: Any) -> Self:
+        """Return settings from what a Kafka user knows; `sections` are the other fields of this model.
+
+        Raises pydantic's ValidationError, which names each field, its value and what is allowed.
+        """
+        kafka = {"bootstrap_servers": bootstrap_servers.split(","), "topics": topics, "consumer_group": consumer_group}
+        return cls.model_validate({"source": {"kafka": kafka}, **sections})

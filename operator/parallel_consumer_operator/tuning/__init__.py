@@ -1,0 +1,1 @@
+"""The tuner: pure functions from what was observed to one explained decision."""
