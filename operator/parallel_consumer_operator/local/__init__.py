@@ -1,0 +1,1 @@
+"""A ParallelConsumer on one machine without Kubernetes: the same reconcile and tune loop behind a local adapter."""
