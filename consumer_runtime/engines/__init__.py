@@ -1,0 +1,1 @@
+"""What runs handlers: one Protocol, one engine per way of running."""

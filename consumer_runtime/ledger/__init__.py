@@ -1,0 +1,1 @@
+"""Pure bookkeeping of offsets, order and admission."""
