@@ -30,7 +30,7 @@ class Knobs(BaseModel):
     max_in_flight: Annotated[
         int, Field(ge=1, le=100_000, json_schema_extra=_knob("messages", Change.HOT, tunable=True))
     ] = 256
-    """Messages admitted and not yet finished, over all partitions of one pod. The runtime pauses polling at this limit."""
+    """Messages admitted and not yet finished, over all partitions of one pod. Polling pauses at this limit."""
     poll_batch_size: Annotated[
         int, Field(ge=1, le=10_000, json_schema_extra=_knob("messages", Change.HOT, tunable=True))
     ] = 500
@@ -54,7 +54,7 @@ class Knobs(BaseModel):
     max_blocking_duration_ms: Annotated[
         int, Field(ge=0, le=86_400_000, json_schema_extra=_knob("milliseconds", Change.HOT))
     ] = 0
-    """How long a watermark may stand still, with work beyond it finished, before it is reported as stuck; 0 is never."""
+    """How long a watermark may stand still, with work finished beyond it, before it is reported stuck; 0 is never."""
     shutdown_grace_seconds: Annotated[
         int, Field(ge=0, le=3_600, json_schema_extra=_knob("seconds", Change.RESTART))
     ] = 30

@@ -89,12 +89,18 @@ DEAD_LETTER = Metric("consumer_dead_letter_total", Kind.COUNTER, "Dead letters b
 COMMIT_FAILURES = Metric("consumer_commit_failures_total", Kind.COUNTER, "Commits that the broker refused.")
 REBALANCES = Metric("consumer_rebalances_total", Kind.COUNTER, "Changes of this member's assignment.")
 ASSIGNED = Metric("consumer_assigned_partitions", Kind.GAUGE, "Partitions assigned to this member.")
+LOOP_SECONDS = Metric(
+    "consumer_loop_seconds_total",
+    Kind.COUNTER,
+    "Where the control thread's time went: why it is not faster.",
+    ("stage",),
+)
 
 CATALOGUE: tuple[Metric, ...] = (
     PROCESSED, PROCESSING_LATENCY, HANDLER_SECONDS, IN_FLIGHT, PARALLEL_LAG, GAP_COUNT, BACKLOG, QUEUE_DEPTH,
     OLDEST_TASK, BACKPRESSURE, METADATA_SIZE, KNOB, CONFIG_GENERATION, CONFIG_REJECTED, POLL_FILL, WORKER_BUSY,
     LIMIT_FULL, PAUSES, CPU_USAGE, CPU_LIMIT, MEMORY, MEMORY_LIMIT, RETRIES, DEAD_LETTER, COMMIT_FAILURES, REBALANCES,
-    ASSIGNED,
+    ASSIGNED, LOOP_SECONDS,
 )  # fmt: skip
 
 
@@ -122,3 +128,17 @@ class RetryReason(StrEnum):
     TIMEOUT = "timeout"
     RETRY_AFTER = "retry_after"
     WORKER_LOST = "worker_lost"
+
+
+class Stage(StrEnum):
+    """Values of the label `stage` of consumer_loop_seconds_total."""
+
+    POLL = "poll"
+    """Taking messages from the client."""
+    DISPATCH = "dispatch"
+    """Admitting messages and handing them to the engine; in mode single the handler itself."""
+    COMPLETE = "complete"
+    """Booking what the engine finished."""
+    COMMIT = "commit"
+    WAIT = "wait"
+    """Nothing to do but wait, for messages or for completions."""

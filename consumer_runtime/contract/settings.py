@@ -79,6 +79,15 @@ class PayloadMode(StrEnum):
     METADATA_ONLY = "metadata_only"
 
 
+class ValueFormat(StrEnum):
+    """What `message.value` is when a handler sees it; a message that does not decode goes to the dead letter topic."""
+
+    BYTES = "bytes"
+    TEXT = "text"
+    """UTF-8."""
+    JSON = "json"
+
+
 class KafkaSettings(Settings):
     """Where messages come from."""
 
@@ -124,6 +133,8 @@ class HandlerSettings(Settings):
 
     entrypoint: Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
     """`package.module:attribute`; a callable, or a class with `open`, `__call__` or `handle`, and `close`."""
+    value_format: ValueFormat = ValueFormat.BYTES
+    """What the handler sees as `message.value`."""
 
 
 class ExecutionSettings(Knobs):

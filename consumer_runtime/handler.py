@@ -1,0 +1,253 @@
+"""The user's code as a value: what to call, whether it is async, wants batches, opens and closes.
+
+Loads an entry point, or wraps a callable of a library user. Knows neither engines nor Kafka.
+"""
+
+import copy
+import functools
+import importlib
+import inspect
+import json
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any, TypeVar
+
+from consumer_runtime.contract.settings import Mode, ValueFormat
+from consumer_runtime.contract.state import StartReason
+from consumer_runtime.errors import Reject, StartFailure
+
+_ENTRYPOINT = "spec.handler.entrypoint"
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
+Hook = Callable[[], object]
+
+
+def io_bound(handler: _Decorated) -> _Decorated:
+    """Tell mode auto that the handler mostly waits: async when it is `async def`, else thread."""
+    handler.__workload__ = "io"  # type: ignore[attr-defined]
+    return handler
+
+
+def cpu_bound(handler: _Decorated) -> _Decorated:
+    """Tell mode auto that the handler mostly computes: process."""
+    handler.__workload__ = "cpu"  # type: ignore[attr-defined]
+    return handler
+
+
+def trivial(handler: _Decorated) -> _Decorated:
+    """Tell mode auto that the handler takes microseconds: single."""
+    handler.__workload__ = "trivial"  # type: ignore[attr-defined]
+    return handler
+
+
+def batch(size: int) -> Callable[[_Decorated], _Decorated]:
+    """Ask for a list of up to `size` messages in each call, instead of one message. Raises ValueError below 1."""
+    if size < 1:
+        raise ValueError(f"@batch(size={size}) must be at least 1")
+
+    def mark(handler: _Decorated) -> _Decorated:
+        handler.__batch_size__ = size  # type: ignore[attr-defined]
+        return handler
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """The user's code, ready to be called with one message, or with a list of them when `wants_batch`.
+
+    `open` runs once in each worker before its first message, `close` once after its last; either may return an
+    awaitable, which the worker's loop (or `asyncio.run`) awaits.
+    """
+
+    call: Callable[[Any], Any]
+    name: str
+    """`module:attribute`, for logs."""
+    is_async: bool = False
+    batch_size: int = 0
+    """Messages in one call at most; 0 for a handler of single messages."""
+    open: Hook | None = None
+    close: Hook | None = None
+    mode_hint: Mode | None = None
+    """What mode auto should choose; None: measure."""
+    another: Callable[[], "Handler"] | None = None
+    """Makes the same handler over a new instance of its class."""
+
+    @property
+    def wants_batch(self) -> bool:
+        """Whether each call takes a list of messages."""
+        return self.batch_size > 0
+
+    def for_worker(self) -> "Handler":
+        """Return a handler for one more worker: a new instance of a class handler, or the function itself."""
+        return self.another() if self.another else self
+
+
+def load(entrypoint: str, *, value_format: ValueFormat = ValueFormat.BYTES) -> Handler:
+    """Import `package.module:attribute` and return it as a handler.
+
+    Raises StartFailure: HandlerNotFound when module or attribute does not exist, HandlerFailedToImport with the user's
+    own part of the traceback as `detail`, HandlerUnsuitable when it is there but cannot be called with a message.
+    """
+    module_name, _, attribute = entrypoint.partition(":")
+    module = _import(module_name, entrypoint)
+    try:
+        target = getattr(module, attribute)
+    except AttributeError as error:
+        raise _not_found(entrypoint, _no_attribute(module, attribute)) from error
+    return wrap(target, name=entrypoint, value_format=value_format)
+
+
+def wrap(target: Any, *, name: str | None = None, value_format: ValueFormat = ValueFormat.BYTES) -> Handler:
+    """Return a callable, a class with `handle` or `__call__`, or an instance of one, as a handler.
+
+    Raises StartFailure with HandlerUnsuitable.
+    """
+    label = name or f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__name__)}"
+    if not inspect.isclass(target):
+        return _of_instance(target, label, value_format)
+    make = functools.partial(_of_class, target, label, value_format)
+    return replace(make(), another=make)
+
+
+def _of_class(cls: type, name: str, value_format: ValueFormat) -> Handler:
+    try:
+        instance = cls()
+    except Exception as error:  # the user's constructor may raise anything
+        remedy = f"{name} must be constructible without arguments; it raised {type(error).__name__}: {error}"
+        raise _failure(StartReason.HANDLER_UNSUITABLE, name, remedy, detail=_own_traceback(error)) from error
+    return _of_instance(instance, name, value_format)
+
+
+def _of_instance(target: Any, name: str, value_format: ValueFormat) -> Handler:
+    call = getattr(target, "handle", None) or target
+    if not callable(call):
+        remedy = f"{name} is a {type(target).__name__}; name a function, or a class with handle(self, message)"
+        raise _failure(StartReason.HANDLER_UNSUITABLE, name, remedy)
+    _require_one_argument(call, name)
+    marked = (call, target)
+    is_async = _is_async(call)
+    return Handler(
+        call=_decoding(call, value_format, is_async=is_async),
+        name=name,
+        is_async=is_async,
+        batch_size=_mark(marked, "__batch_size__", 0),
+        open=_hook(target, "open"),
+        close=_hook(target, "close"),
+        mode_hint=_mode_hint(_mark(marked, "__workload__", ""), is_async=is_async),
+    )
+
+
+def _mark(marked: tuple[Any, ...], attribute: str, default: Any) -> Any:
+    return next((value for each in marked if (value := getattr(each, attribute, None)) is not None), default)
+
+
+def _mode_hint(workload: str, *, is_async: bool) -> Mode | None:
+    waiting = Mode.ASYNC if is_async else Mode.THREAD
+    undeclared = Mode.ASYNC if is_async else None
+    return {"cpu": Mode.PROCESS, "trivial": Mode.SINGLE, "io": waiting}.get(workload, undeclared)
+
+
+def _is_async(call: Any) -> bool:
+    while isinstance(call, functools.partial):
+        call = call.func
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(call.__call__)
+
+
+def _hook(target: Any, name: str) -> Hook | None:
+    """Only objects of a user's class have hooks: a function's or a module's attribute of that name is chance."""
+    hook = None if inspect.isroutine(target) else getattr(target, name, None)
+    return hook if callable(hook) else None
+
+
+def _require_one_argument(call: Any, name: str) -> None:
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):  # a builtin without a signature: calling it will tell
+        return
+    try:
+        signature.bind(object())
+    except TypeError as error:
+        remedy = f"{name}{signature} must take exactly one positional argument, the message"
+        raise _failure(StartReason.HANDLER_UNSUITABLE, name, remedy) from error
+
+
+def _import(module_name: str, entrypoint: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
+            remedy = f"no module {error.name!r} can be imported; is it in the image or mounted, and on PYTHONPATH?"
+            raise _not_found(entrypoint, remedy) from error
+        raise _failed_to_import(entrypoint, error) from error
+    except (Exception, SystemExit) as error:  # importing runs the user's code, which may raise anything
+        raise _failed_to_import(entrypoint, error) from error
+
+
+def _no_attribute(module: ModuleType, attribute: str) -> str:
+    callables = sorted(name for name, value in vars(module).items() if callable(value) and not name.startswith("_"))
+    return f"module {module.__name__!r} has no {attribute!r}; it has: {', '.join(callables[:20]) or 'no callable'}"
+
+
+def _failed_to_import(entrypoint: str, error: BaseException) -> StartFailure:
+    detail = _own_traceback(error)
+    remedy = f"the handler's module raised {type(error).__name__} while it was imported: {error}"
+    return _failure(StartReason.HANDLER_FAILED_TO_IMPORT, entrypoint, remedy, detail=detail)
+
+
+def _not_found(entrypoint: str, remedy: str) -> StartFailure:
+    return _failure(StartReason.HANDLER_NOT_FOUND, entrypoint, remedy)
+
+
+def _failure(reason: StartReason, value: str, remedy: str, *, detail: str = "") -> StartFailure:
+    return StartFailure.because(reason, field=_ENTRYPOINT, value=value, remedy=remedy, detail=detail)
+
+
+def _own_traceback(error: BaseException) -> str:
+    """Return the traceback without our frames and the import machinery's: what the user wrote, and below."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename != __file__ and not _is_import_machinery(frame.filename)]
+    return "".join(traceback.format_list(own) + traceback.format_exception_only(error))
+
+
+def _is_import_machinery(filename: str) -> bool:
+    return filename.startswith("<frozen importlib") or filename == importlib.__file__
+
+
+def _decoding(call: Callable[[Any], Any], value_format: ValueFormat, *, is_async: bool) -> Callable[[Any], Any]:
+    if value_format is ValueFormat.BYTES:
+        return call
+    decode = json.loads if value_format is ValueFormat.JSON else bytes.decode
+    if is_async:
+        return _decoding_async(call, decode)
+
+    @functools.wraps(call)
+    def decoded(message: Any) -> Any:
+        return call(_decode(message, decode))
+
+    return decoded
+
+
+def _decoding_async(
+    call: Callable[[Any], Awaitable[Any]], decode: Callable[[bytes], Any]
+) -> Callable[[Any], Awaitable[Any]]:
+    @functools.wraps(call)
+    async def decoded(message: Any) -> Any:
+        return await call(_decode(message, decode))
+
+    return decoded
+
+
+def _decode(message: Any, decode: Callable[[bytes], Any]) -> Any:
+    """Return a copy with the decoded value: the original's bytes are what a dead letter must carry."""
+    if isinstance(message, list):
+        return [_decode(each, decode) for each in message]
+    if message.value is None:
+        return message
+    decoded = copy.copy(message)
+    try:
+        decoded.value = decode(message.value)
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise Reject(f"the value does not decode: {error}") from error
+    return decoded
