@@ -1,0 +1,26 @@
+"""Where things are in a consumer pod: what the operator mounts and the runtime reads. Paths only; nothing is opened."""
+
+from typing import Final
+
+SETTINGS_DIRECTORY: Final = "/etc/parallel-consumer/settings"
+"""The ConfigMap's mount; a whole directory, since the kubelet does not update a single mounted file."""
+SETTINGS_FILE: Final = f"{SETTINGS_DIRECTORY}/runtime.yaml"
+CREDENTIALS_DIRECTORY: Final = "/etc/parallel-consumer/credentials"
+"""The Secret of `credentialsSecretRef`: files `username` and `password`."""
+USERNAME_FILE: Final = f"{CREDENTIALS_DIRECTORY}/username"
+PASSWORD_FILE: Final = f"{CREDENTIALS_DIRECTORY}/password"
+CA_DIRECTORY: Final = "/etc/parallel-consumer/ca"
+CA_FILE: Final = f"{CA_DIRECTORY}/ca.crt"
+"""The Secret of `caSecretRef`."""
+CERTIFICATE_DIRECTORY: Final = "/etc/parallel-consumer/certificate"
+CERTIFICATE_FILE: Final = f"{CERTIFICATE_DIRECTORY}/tls.crt"
+"""The Secret of `clientCertificateSecretRef`, of type kubernetes.io/tls."""
+KEY_FILE: Final = f"{CERTIFICATE_DIRECTORY}/tls.key"
+HANDLER_DIRECTORY: Final = "/opt/handler"
+"""The ConfigMap of `sourceConfigMapRef`; the runtime's module search path begins here."""
+TERMINATION_MESSAGE_FILE: Final = "/dev/termination-log"
+"""Where the runtime leaves its `StartError`; Kubernetes' own default path."""
+PORT: Final = 8080
+"""Metrics, health and `/state`."""
+POD_NAME_VARIABLE: Final = "POD_NAME"
+"""Environment variable with the pod's name: the instance id of a static member."""
