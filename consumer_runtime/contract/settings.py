@@ -7,8 +7,9 @@ a file or knows Kafka; `consumer_runtime.reload` reads, `consumer_runtime.source
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from consumer_runtime.contract import properties as librdkafka
 from consumer_runtime.contract.knobs import Knobs, ProcessKnobs
 
 Name = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[a-zA-Z0-9._-]+$")]
@@ -106,10 +107,11 @@ class KafkaSettings(Settings):
     security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
     sasl_mechanism: SaslMechanism | None = None
     sasl_username: str | None = None
-    """Only for library users; a pod reads it from the mounted Secret."""
+    """Only for library users; a pod reads it from a mounted Secret (`contract.environment`)."""
     sasl_password: SecretStr | None = None
-    """Only for library users; a pod reads it from the mounted Secret."""
+    """Only for library users; a pod reads it from a mounted Secret (`contract.environment`)."""
     ca_location: str | None = None
+    """PEM file; a pod's is mounted (`contract.environment`), and so are the next two."""
     certificate_location: str | None = None
     key_location: str | None = None
     properties: dict[str, str | int | float | bool] = {}
@@ -119,6 +121,19 @@ class KafkaSettings(Settings):
     def _one_of_topics_or_pattern(self) -> Self:
         if bool(self.topics) == (self.topic_pattern is not None):
             raise ValueError("set either topics or topic_pattern, and not both")
+        return self
+
+    @field_validator("properties", mode="after")
+    @classmethod
+    def _properties_may_pass(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if refused := librdkafka.problems(value):
+            raise ValueError("; ".join(refused))
+        return value
+
+    @model_validator(mode="after")
+    def _mechanism_when_sasl(self) -> Self:
+        if self.security_protocol.startswith("SASL") and self.sasl_mechanism is None:
+            raise ValueError(f"sasl_mechanism is needed when security_protocol is {self.security_protocol}")
         return self
 
 

@@ -1,0 +1,63 @@
+"""Which librdkafka properties a user may pass through, and why the others are refused. Pure.
+
+Names as in librdkafka 2.16's CONFIGURATION.md. Not here: translating our own settings into properties.
+"""
+
+from collections.abc import Mapping
+
+Value = str | int | float | bool
+
+_OURS = {
+    "bootstrap.servers": "source.kafka.bootstrap_servers",
+    "metadata.broker.list": "source.kafka.bootstrap_servers",
+    "group.id": "source.kafka.consumer_group",
+    "auto.offset.reset": "source.kafka.auto_offset_reset",
+    "group.instance.id": "source.kafka.membership",
+    "security.protocol": "source.kafka.security_protocol",
+    "sasl.mechanism": "source.kafka.sasl_mechanism",
+    "sasl.mechanisms": "source.kafka.sasl_mechanism",
+}
+_SECRET = (
+    "sasl.username", "sasl.password", "ssl.key.password", "ssl.key.pem", "ssl.certificate.pem", "ssl.ca.pem",
+    "ssl.keystore.password", "sasl.oauthbearer.client.secret", "sasl.oauthbearer.config",
+    "sasl.oauthbearer.assertion.private.key.pem", "sasl.oauthbearer.assertion.private.key.passphrase",
+)  # fmt: skip
+_LOADS = (
+    "plugin.library.paths", "ssl.engine.location", "ssl.engine.id", "ssl.providers", "sasl.kerberos.kinit.cmd",
+)  # fmt: skip
+_READS = (
+    "ssl.key.location", "ssl.certificate.location", "ssl.ca.location", "ssl.crl.location", "ssl.keystore.location",
+    "https.ca.location", "https.ca.pem", "sasl.kerberos.keytab", "sasl.oauthbearer.assertion.private.key.file",
+    "sasl.oauthbearer.assertion.file", "sasl.oauthbearer.assertion.jwt.template.file",
+)  # fmt: skip
+_FIXED = (
+    "enable.auto.commit", "auto.commit.interval.ms", "enable.auto.offset.store", "offset.store.method",
+    "offset.store.path", "offset.store.sync.interval.ms", "allow.auto.create.topics",
+)  # fmt: skip
+_NOT_WITH_KIP_848 = (
+    "session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "group.protocol.type",
+)  # fmt: skip
+
+
+def refusal(name: str) -> str | None:
+    """Return why a property may not be passed through, and what to do instead; None when it may."""
+    if name in _OURS:
+        return f"it is set by {_OURS[name]}"
+    if name in _SECRET:
+        return "secrets belong into a Secret: use credentialsSecretRef, caSecretRef or clientCertificateSecretRef"
+    if name in _LOADS:
+        return "it loads or runs code in the consumer's process"
+    if name in _READS:
+        return "it reads a file of the pod: use caSecretRef or clientCertificateSecretRef"
+    if name in _FIXED:
+        return "the runtime commits offsets and checks topics itself"
+    return None
+
+
+def problems(properties: Mapping[str, Value]) -> list[str]:
+    """Return a sentence for each property that is refused, alone or together with others."""
+    alone = [f"{name}: {reason}" for name in properties if (reason := refusal(name))]
+    if str(properties.get("group.protocol", "classic")).lower() != "consumer":
+        return alone
+    together = [name for name in _NOT_WITH_KIP_848 if name in properties]
+    return alone + [f"{name}: the broker decides it with group.protocol=consumer; leave it out" for name in together]
