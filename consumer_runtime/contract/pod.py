@@ -24,3 +24,8 @@ PORT: Final = 8080
 """Metrics, health and `/state`."""
 POD_NAME_VARIABLE: Final = "POD_NAME"
 """Environment variable with the pod's name: the instance id of a static member."""
+METRICS_PATH: Final = "/metrics"
+STATE_PATH: Final = "/state"
+LIVE_PATH: Final = "/healthz"
+READY_PATH: Final = "/readyz"
+STARTED_PATH: Final = "/startupz"
