@@ -1,6 +1,6 @@
 """Credentials and certificates from mounted files into the settings: never from the ConfigMap.
 
-The paths are the contract's (`contract.environment`). Values are never logged; a rotated file is seen by `fingerprint`.
+The paths are the contract's (`contract.pod`). Values are never logged; a rotated file is seen by `fingerprint`.
 """
 
 import os
@@ -9,23 +9,22 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from consumer_runtime.contract import environment
+from consumer_runtime.contract import pod
 from consumer_runtime.contract.settings import RuntimeSettings
 
-_FILES = (
-    environment.USERNAME_FILE,
-    environment.PASSWORD_FILE,
-    environment.CA_FILE,
-    environment.CERTIFICATE_FILE,
-    environment.KEY_FILE,
-)
+_ROOT = Path(pod.SECRETS_DIRECTORY)
+_USERNAME = Path(pod.USERNAME_FILE).relative_to(_ROOT)
+_PASSWORD = Path(pod.PASSWORD_FILE).relative_to(_ROOT)
+_CA = Path(pod.CA_FILE).relative_to(_ROOT)
+_CERTIFICATE = Path(pod.CERTIFICATE_FILE).relative_to(_ROOT)
+_KEY = Path(pod.KEY_FILE).relative_to(_ROOT)
 _BYTES_AT_MOST = 1_048_576
 """A Secret's own limit in Kubernetes."""
 
 
 def directory() -> Path:
     """Return where Secrets are mounted: the environment's word, else the contract's default."""
-    return Path(os.environ.get(environment.SECRETS_DIRECTORY_VARIABLE) or environment.SECRETS_DIRECTORY)
+    return Path(os.environ.get(pod.SECRETS_DIRECTORY_VARIABLE) or _ROOT)
 
 
 def with_secrets(settings: RuntimeSettings, mounted: Path) -> RuntimeSettings:
@@ -34,13 +33,13 @@ def with_secrets(settings: RuntimeSettings, mounted: Path) -> RuntimeSettings:
     Raises OSError when a file is there and cannot be read.
     """
     kafka = settings.source.kafka
-    password = _text(mounted / environment.PASSWORD_FILE)
+    password = _text(mounted / _PASSWORD)
     found = {
-        "sasl_username": _text(mounted / environment.USERNAME_FILE),
+        "sasl_username": _text(mounted / _USERNAME),
         "sasl_password": SecretStr(password) if password is not None else None,
-        "ca_location": _location(mounted / environment.CA_FILE),
-        "certificate_location": _location(mounted / environment.CERTIFICATE_FILE),
-        "key_location": _location(mounted / environment.KEY_FILE),
+        "ca_location": _location(mounted / _CA),
+        "certificate_location": _location(mounted / _CERTIFICATE),
+        "key_location": _location(mounted / _KEY),
     }
     filled = {name: value for name, value in found.items() if value is not None and getattr(kafka, name) is None}
     source = settings.source.model_copy(update={"kafka": kafka.model_copy(update=filled)})
@@ -50,7 +49,7 @@ def with_secrets(settings: RuntimeSettings, mounted: Path) -> RuntimeSettings:
 def fingerprint(mounted: Path) -> str:
     """Return a digest of every mounted secret; another one means that something was rotated."""
     digest = sha256()
-    for name in _FILES:
+    for name in (_USERNAME, _PASSWORD, _CA, _CERTIFICATE, _KEY):
         path = mounted / name
         digest.update(_bytes(path) if path.is_file() else b"\0")
     return digest.hexdigest()

@@ -2,9 +2,15 @@
 
 from typing import Final
 
+SECRETS_DIRECTORY: Final = "/etc/parallel-consumer"
+"""Above the mounts of all Secrets."""
+SECRETS_DIRECTORY_VARIABLE: Final = "CONSUMER_SECRETS_DIR"
+"""Environment variable with another directory in its place, outside a pod."""
 SETTINGS_DIRECTORY: Final = "/etc/parallel-consumer/settings"
 """The ConfigMap's mount; a whole directory, since the kubelet does not update a single mounted file."""
 SETTINGS_FILE: Final = f"{SETTINGS_DIRECTORY}/runtime.yaml"
+SETTINGS_FILE_VARIABLE: Final = "CONSUMER_SETTINGS_FILE"
+"""Environment variable with another path in its place; so does `--config`."""
 CREDENTIALS_DIRECTORY: Final = "/etc/parallel-consumer/credentials"
 """The Secret of `credentialsSecretRef`: files `username` and `password`."""
 USERNAME_FILE: Final = f"{CREDENTIALS_DIRECTORY}/username"
@@ -20,6 +26,8 @@ HANDLER_DIRECTORY: Final = "/opt/handler"
 """The ConfigMap of `sourceConfigMapRef`; the runtime's module search path begins here."""
 TERMINATION_MESSAGE_FILE: Final = "/dev/termination-log"
 """Where the runtime leaves its `StartError`; Kubernetes' own default path."""
+TERMINATION_MESSAGE_FILE_VARIABLE: Final = "CONSUMER_TERMINATION_LOG"
+"""Environment variable with another path in its place."""
 PORT: Final = 8080
 """Metrics, health and `/state`."""
 POD_NAME_VARIABLE: Final = "POD_NAME"

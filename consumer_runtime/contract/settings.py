@@ -107,11 +107,11 @@ class KafkaSettings(Settings):
     security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
     sasl_mechanism: SaslMechanism | None = None
     sasl_username: str | None = None
-    """Only for library users; a pod reads it from a mounted Secret (`contract.environment`)."""
+    """Only for library users; a pod reads it from a mounted Secret (`contract.pod`)."""
     sasl_password: SecretStr | None = None
-    """Only for library users; a pod reads it from a mounted Secret (`contract.environment`)."""
+    """Only for library users; a pod reads it from a mounted Secret (`contract.pod`)."""
     ca_location: str | None = None
-    """PEM file; a pod's is mounted (`contract.environment`), and so are the next two."""
+    """PEM file; a pod's is mounted (`contract.pod`), and so are the next two."""
     certificate_location: str | None = None
     key_location: str | None = None
     properties: dict[str, str | int | float | bool] = {}
