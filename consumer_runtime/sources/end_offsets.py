@@ -1,0 +1,71 @@
+"""End offsets of the assigned partitions, asked of the broker every 5 s by a thread of its own.
+
+The consumer's cached watermark is no use: it freezes while a partition is paused (100 shown, 5,100 true), which is just
+when the backlog matters. Not here: the backlog itself, which the control loop works out.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+
+import structlog
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+INTERVAL_SECONDS = 5.0
+_TIMEOUT_SECONDS = 10.0
+
+_log = structlog.get_logger(__name__)
+Partitions = Iterable[tuple[str, int]]
+
+
+class EndOffsets:
+    """Keeps `latest`, written by its own thread, each entry in one step."""
+
+    def __init__(self, admin: AdminClient, partitions: Callable[[], Partitions], *, is_committed_only: bool) -> None:
+        """Ask for what `partitions` returns, up to the last stable offset when only committed messages are read."""
+        self.latest: dict[tuple[str, int], int] = {}
+        self.last_answer_ok = True
+        self._admin = admin
+        self._partitions = partitions
+        self._isolation = IsolationLevel.READ_COMMITTED if is_committed_only else IsolationLevel.READ_UNCOMMITTED
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="end-offsets", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def ask_soon(self) -> None:
+        """Ask without waiting for the interval, since the assignment changed."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the thread; a request under way is left behind (the thread is a daemon)."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._ask(list(self._partitions()))
+            self._wake.wait(INTERVAL_SECONDS)
+            self._wake.clear()
+
+    def _ask(self, partitions: list[tuple[str, int]]) -> None:
+        if not partitions:
+            return
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        wanted = {TopicPartition(*each): latest for each in partitions}
+        try:
+            answers = self._admin.list_offsets(
+                wanted, isolation_level=self._isolation, request_timeout=_TIMEOUT_SECONDS
+            )
+            found = {(at.topic, at.partition): future.result(_TIMEOUT_SECONDS).offset for at, future in answers.items()}
+        except (KafkaException, TimeoutError) as error:
+            self.last_answer_ok = False
+            _log.debug("end offsets not known", error=str(error))
+            return
+        self.last_answer_ok = True
+        self.latest = found

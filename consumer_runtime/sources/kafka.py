@@ -1,0 +1,251 @@
+"""Kafka as a source: the only place that makes and polls a consumer, and the owner of the ledger.
+
+One thread calls everything here. Not here: commits (`commits`), coming and going of partitions (`rebalance`), checks
+before the start (`preflight`), the end of the log (`end_offsets`), properties (`properties`).
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+from confluent_kafka.admin import AdminClient
+
+from consumer_runtime.contract.settings import KafkaSettings
+from consumer_runtime.contract.state import StartError, StartReason
+from consumer_runtime.errors import StartFailure
+from consumer_runtime.ledger import codec
+from consumer_runtime.ledger.offsets import SPAN_AT_MOST, PartitionOffsets
+from consumer_runtime.message import Message
+from consumer_runtime.sources.commits import Commits
+from consumer_runtime.sources.end_offsets import EndOffsets
+from consumer_runtime.sources.preflight import Preflight
+from consumer_runtime.sources.problems import problem
+from consumer_runtime.sources.properties import client_properties, consumer_properties, invalid_property, is_incremental
+from consumer_runtime.sources.rebalance import Rebalance
+from consumer_runtime.sources.source import Fetched, Listener, Run
+from consumer_runtime.statistics import Statistics
+
+_TOPICS_FIELD = "spec.source.kafka.topics"
+_NARROW_CHARACTERS = codec.TEXT_CHARACTERS_AT_MOST * codec.NARROW_ABOVE_PERCENT // 100
+_FINAL = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL)  # noqa: SLF001
+_NO_OFFSET = (KafkaError._NO_OFFSET, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001
+
+_log = structlog.get_logger(__name__)
+
+
+class KafkaSource:
+    """A member of a consumer group, with the ledger of each partition that it holds."""
+
+    def __init__(
+        self, settings: KafkaSettings, statistics: Statistics, *, is_stopping: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Translate settings; raises StartFailure (InvalidSettings) for a property that is refused."""
+        self.problem: StartError | None = None
+        self.assignments: dict[tuple[str, int], PartitionOffsets] = {}
+        self._settings = settings
+        self._statistics = statistics
+        self._is_stopping = is_stopping
+        self._properties = consumer_properties(settings)
+        self._commits = Commits(statistics)
+        self._heard: StartError | None = None
+        self._consumer: Consumer | None = None
+        self._rebalance: Rebalance | None = None
+        self._end_offsets: EndOffsets | None = None
+
+    def start(self, listener: Listener) -> None:
+        """Wait for a broker, check the topics, join the group."""
+        consumer, admin = self._clients()
+        self._consumer = consumer
+        self.preflight(admin).require_topics(
+            self._settings.topics, missing=StartReason.TOPIC_NOT_FOUND, field=_TOPICS_FIELD
+        )
+        self._rebalance = Rebalance(
+            commits=self._commits,
+            statistics=self._statistics,
+            listener=listener,
+            reset=self._settings.auto_offset_reset,
+            incremental=is_incremental(self._properties),
+        )
+        self.assignments = self._rebalance.assignments
+        committed_only = self._properties.get("isolation.level", "read_committed") == "read_committed"
+        self._end_offsets = EndOffsets(admin, lambda: tuple(self.assignments), is_committed_only=committed_only)
+        self._end_offsets.start()
+        self._rebalance.on_change = self._end_offsets.ask_soon
+        topics = [self._settings.topic_pattern] if self._settings.topic_pattern else self._settings.topics
+        rebalance = self._rebalance
+        consumer.subscribe(topics, on_assign=rebalance.assign, on_revoke=rebalance.revoke, on_lost=rebalance.lose)
+
+    def preflight(self, admin: AdminClient | None = None) -> Preflight:
+        """Return checks against this source's brokers."""
+        return Preflight(
+            admin or AdminClient(client_properties(self._settings)),
+            self._settings,
+            seen=lambda: self._heard,
+            report=self._report,
+            is_stopping=self._is_stopping,
+        )
+
+    def poll(self, count: int, timeout_seconds: float) -> Fetched:
+        """Return what is there; `consume(N, t)` would wait the whole `t` unless N are ready, so it gets none."""
+        consumer = self._require_consumer()
+        raw: list[Any] = consumer.consume(count, 0)
+        if not raw and timeout_seconds > 0:
+            first = consumer.poll(timeout_seconds)
+            raw = [] if first is None else [first, *consumer.consume(count, 0)]
+        return self._fetched(raw) if raw else Fetched()
+
+    def acknowledge(self, messages: Iterable[Message]) -> None:
+        """Mark messages as finished in the ledger of their assignment, where that is still open."""
+        for message in messages:
+            assignment = message.assignment
+            if assignment is not None and assignment.is_open:
+                assignment.finish(message.offset)
+
+    def acknowledge_run(self, run: Run) -> None:
+        """Mark a run as finished: one slice when its offsets have no holes."""
+        first, last = run.messages[0].offset, run.messages[-1].offset
+        if last - first + 1 == len(run.messages):
+            run.assignment.finish_run(first, len(run.messages))
+        else:
+            self.acknowledge(run.messages)
+
+    def pause(self, assignments: list[PartitionOffsets]) -> None:
+        """Pause partitions (0.5 ms: it throws the prefetch away)."""
+        self._require_consumer().pause(_partitions(assignments))
+
+    def resume(self, assignments: list[PartitionOffsets]) -> None:
+        """Resume partitions (0.03 ms)."""
+        self._require_consumer().resume(_partitions(assignments))
+
+    def tick(self, now: float) -> None:
+        """Commit what is due."""
+        self._commits.tick(self._require_consumer(), list(self.assignments.values()), now)
+
+    def end_offset(self, assignment: PartitionOffsets) -> int | None:
+        """Return the end offset as of the last answer, at most about 5 s old while brokers answer."""
+        if self._end_offsets is None:
+            return None
+        return self._end_offsets.latest.get((assignment.topic, assignment.partition))
+
+    def metadata_bytes(self, assignment: PartitionOffsets) -> int:
+        """Return the characters of the last offset map; each is a byte."""
+        return self._commits.metadata_characters(assignment)
+
+    def is_narrow(self, assignment: PartitionOffsets) -> bool:
+        """Return whether the map fills three quarters of its room, or the ledger its span."""
+        return self.metadata_bytes(assignment) > _NARROW_CHARACTERS or assignment.span >= SPAN_AT_MOST
+
+    def close(self, now: float) -> None:
+        """Commit and leave; revoke callbacks run in here and find nothing left to do."""
+        if self._end_offsets is not None:
+            self._end_offsets.stop()
+        if self._consumer is not None:
+            self._commits.commit_now(self._consumer, list(self.assignments.values()), now)
+            self._consumer.close()
+            self._consumer = None
+
+    def _clients(self) -> tuple[Consumer, AdminClient]:
+        callbacks = {"on_commit": self._commits.answered, "error_cb": self._on_error, "stats_cb": self._on_statistics}
+        try:
+            consumer = Consumer(self._properties | callbacks, logger=_ClientLog())
+            admin = AdminClient(client_properties(self._settings) | {"error_cb": self._on_error}, logger=_ClientLog())
+        except (KafkaException, TypeError, ValueError) as error:
+            raise invalid_property(error, self._properties) from error
+        return consumer, admin
+
+    def _require_consumer(self) -> Consumer:
+        if self._consumer is None:
+            message = "the source is not started, or closed"
+            raise RuntimeError(message)
+        return self._consumer
+
+    def _fetched(self, raw: list[Any]) -> Fetched:
+        """Turn the client's messages into runs of one partition each. The hot path: one pass, few lookups."""
+        now = time.monotonic()
+        fetched = Fetched(size_bytes=sum(map(len, raw)), count=len(raw))
+        run: list[Message] = []
+        topic, partition, assignment = "", -1, None
+        for each in raw:
+            if each.error() is not None:
+                self._on_event(each)
+                continue
+            if each.partition() != partition or each.topic() != topic:
+                self._end_run(fetched, assignment, run)
+                topic, partition, run = each.topic(), each.partition(), []
+                assignment = self._assignment(topic, partition, each.offset())
+            key, value, headers = each.key(), each.value(), each.headers() or ()
+            stamp = each.timestamp()[1]
+            run.append(Message(topic, partition, each.offset(), key, value, headers, stamp, assignment, now))
+        self._end_run(fetched, assignment, run)
+        return fetched
+
+    def _end_run(self, fetched: Fetched, assignment: PartitionOffsets | None, messages: list[Message]) -> None:
+        """Book a run as arrived, without what was finished before it came."""
+        if assignment is None or not messages:
+            return
+        first, last = messages[0].offset, messages[-1].offset
+        if last - first + 1 == len(messages):
+            is_new = assignment.arrive(first, len(messages))
+        else:
+            arrived = [assignment.arrive(each.offset, 1) for each in messages]
+            is_new = all(arrived)
+        if not is_new:
+            fetched.size_bytes -= sum(len(each.value or b"") for each in messages)
+            messages = [each for each in messages if not assignment.is_finished(each.offset)]
+            fetched.size_bytes += sum(len(each.value or b"") for each in messages)
+        if messages:
+            fetched.runs.append(Run(assignment, messages))
+
+    def _assignment(self, topic: str, partition: int, offset: int) -> PartitionOffsets | None:
+        rebalance = self._rebalance
+        if rebalance is None:
+            return None
+        assignment = rebalance.first_message(topic, partition, offset)
+        if assignment is not None and offset < assignment.position:
+            return rebalance.restart(assignment, offset)
+        return assignment
+
+    def _on_event(self, event: KafkaMessage) -> None:
+        error = event.error()
+        if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's own name
+            return
+        found = problem(error, self._settings, value=event.topic() or "")
+        if error.code() in _FINAL or error.fatal():
+            raise StartFailure(found)
+        if error.code() in _NO_OFFSET:
+            remedy = f"the group has no valid offset and auto_offset_reset is error: {error.str()}"
+            raise StartFailure.because(
+                StartReason.KAFKA_FAILED, field="spec.source.kafka.autoOffsetReset", value=event.topic(), remedy=remedy
+            )
+        self._report(found)
+        _log.error("Kafka says", error=error.name(), text=error.str(), topic=event.topic())
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Take what concerns the client as a whole; called inside `poll`, or on the admin client's own thread."""
+        self._heard = problem(error, self._settings)
+        if self._heard.reason is not StartReason.KAFKA_FAILED and error.code() != KafkaError._TRANSPORT:  # noqa: SLF001
+            self._report(self._heard)
+        _log.warning("Kafka client", error=error.name(), text=error.str())
+
+    def _on_statistics(self, report: str) -> None:
+        self._statistics.librdkafka = json.loads(report)
+
+    def _report(self, found: StartError | None) -> None:
+        self.problem = found
+
+
+class _ClientLog:
+    """librdkafka's own log lines, as structured ones."""
+
+    def log(self, level: int, message: str, *arguments: object) -> None:
+        """Take a line at a level of the standard library."""
+        _log.log(level, "librdkafka", line=message % arguments if arguments else message)
+
+
+def _partitions(assignments: list[PartitionOffsets]) -> list[TopicPartition]:
+    return [TopicPartition(topic, partition) for topic, partition in map(attrgetter("topic", "partition"), assignments)]
