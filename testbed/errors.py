@@ -1,0 +1,31 @@
+"""What the testbed raises. Each message says what was tried, what was seen and what to do; a foreign exception is chained."""
+
+
+class TestbedError(Exception):
+    """Root of everything that the testbed raises on purpose."""
+
+    __test__ = False  # pytest collects by the name's first letters
+
+
+class BuildError(TestbedError):
+    """A part could not be built; the message names the log file."""
+
+
+class NotReadyError(TestbedError):
+    """A process ended, or did not answer before its deadline; the message carries the end of its log."""
+
+
+class MissingToolError(TestbedError):
+    """A program that the testbed cannot install by itself (a Go toolchain, Java, Maven) is not on the PATH."""
+
+
+class NotPermittedError(TestbedError):
+    """The part needs root: namespaces, mounts and a network of its own."""
+
+
+class NotRunningError(TestbedError):
+    """A part was asked for something that it can answer only while it runs."""
+
+
+class NetworkTakenError(TestbedError):
+    """The machine already uses an address range of this instance; another instance number has other ranges."""
