@@ -1,0 +1,57 @@
+# Thin: each target is one or two commands, and everything it says can be typed by hand.
+# Variables: PYTHON (what makes the virtual environment), CLUSTER=current (demo-cluster on the kube context you have),
+# ARGS (passed on: make test ARGS='-k ledger').
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+CLUSTER ?= testbed
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+GENERATED := crds charts docs/reference docs/runbook.md
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-cluster test test-cluster check generate bench image chaos
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Virtual environment with the exact versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "No virtual environment: on Debian, apt install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --constraint constraints.txt hatchling editables
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[operator,runtime,bench,dev]'
+	@touch $@
+
+demo: $(STAMP) ## A consumer tuned on this machine, without Kubernetes (two minutes); writes build/demo.json
+	$(BIN)/python -m parallel_consumer_operator local -f examples/short-io-async/parallelconsumer.yaml $(ARGS)
+
+demo-cluster: $(STAMP) ## The same on a real cluster, of the testbed or CLUSTER=current; writes build/demo-cluster.json
+	$(BIN)/python -m testbed.demo --cluster $(CLUSTER) $(ARGS)
+
+test: $(STAMP) ## Unit, simulation, and integration on a real Kafka: all that needs no cluster
+	$(BIN)/pytest -m "not cluster" tests/unit tests/simulation tests/integration $(ARGS)
+
+test-cluster: $(STAMP) ## Integration on a real API server, the chart, and end to end on pods
+	$(BIN)/pytest -m cluster tests $(ARGS)
+
+check: $(STAMP) ## Style, types, layers, house rules, and generated files up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit/test_tidy.py
+	$(BIN)/python -m parallel_consumer_operator generate --check
+
+generate: $(STAMP) ## Write the CRD, the chart's copy and README, and the reference pages anew
+	$(BIN)/python -m parallel_consumer_operator generate
+
+bench: $(STAMP) ## Compare with the peers on one topic, broker and machine; writes build/compare.json
+	$(BIN)/python -m benchmarks.compare $(ARGS)
+
+image: $(STAMP) ## Build both container images with what is at hand: buildah, podman or docker
+	$(BIN)/python -m testbed image $(ARGS)
+
+chaos: $(STAMP) ## Seeded failures against a real Kafka and real processes; writes build/chaos.json
+	$(BIN)/python -m tests.simulation.chaos $(ARGS)
