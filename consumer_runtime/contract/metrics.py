@@ -103,6 +103,26 @@ CATALOGUE: tuple[Metric, ...] = (
     ASSIGNED, LOOP_SECONDS,
 )  # fmt: skip
 
+CLIENT_CONNECTED = Metric("consumer_client_broker_up", Kind.GAUGE, "1 while librdkafka is connected.", ("broker",))
+CLIENT_ROUND_TRIP = Metric(
+    "consumer_client_round_trip_seconds_p99", Kind.GAUGE, "Request to response, 99th percentile.", ("broker",)
+)
+CLIENT_THROTTLE = Metric(
+    "consumer_client_throttle_seconds", Kind.GAUGE, "Mean time for which the broker throttled us (quotas).", ("broker",)
+)
+CLIENT_REQUEST_ERRORS = Metric(
+    "consumer_client_request_errors_total", Kind.COUNTER, "Requests that failed or timed out.", ("broker",)
+)
+CLIENT_RECEIVED = Metric("consumer_client_received_bytes_total", Kind.COUNTER, "Bytes received.", ("broker",))
+CLIENT_FETCH_QUEUE = Metric("consumer_client_fetch_queue_messages", Kind.GAUGE, "Messages prefetched by librdkafka.")
+CLIENT_FETCH_QUEUE_BYTES = Metric("consumer_client_fetch_queue_bytes", Kind.GAUGE, "Bytes prefetched by librdkafka.")
+
+CLIENT_CATALOGUE: tuple[Metric, ...] = (
+    CLIENT_CONNECTED, CLIENT_ROUND_TRIP, CLIENT_THROTTLE, CLIENT_REQUEST_ERRORS, CLIENT_RECEIVED, CLIENT_FETCH_QUEUE,
+    CLIENT_FETCH_QUEUE_BYTES,
+)  # fmt: skip
+"""From the Kafka client's own statistics, every 15 s; absent until its first report."""
+
 
 class Status(StrEnum):
     """Values of the label `status` of consumer_processed_total."""
