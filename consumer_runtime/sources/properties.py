@@ -1,6 +1,7 @@
-"""Settings as librdkafka properties: ours, the user's, and those refused with the reason.
+"""Settings as librdkafka properties: ours first, the user's over them.
 
-Not here: making clients (`kafka`, `dead_letter`). librdkafka checks names and values itself when a client is made.
+Not here: what may be passed through at all (`contract.properties`), making clients (`kafka`, `dead_letter`). librdkafka
+checks names and values itself when a client is made.
 """
 
 import os
@@ -8,47 +9,21 @@ import re
 import socket
 from typing import Any
 
-from confluent_kafka import KafkaException
-
+from consumer_runtime.contract import pod
 from consumer_runtime.contract.settings import KafkaSettings, Membership
 from consumer_runtime.contract.state import StartReason
 from consumer_runtime.errors import StartFailure
 
 Properties = dict[str, Any]
 
-_OURS = {
-    "bootstrap.servers": "it is source.kafka.bootstrap_servers",
-    "metadata.broker.list": "it is source.kafka.bootstrap_servers",
-    "group.id": "it is source.kafka.consumer_group",
-    "auto.offset.reset": "it is source.kafka.auto_offset_reset",
-    "enable.auto.commit": "the runtime commits, since only it knows what is finished",
-    "enable.auto.offset.store": "the runtime commits, since only it knows what is finished",
-    "security.protocol": "it is source.kafka.security_protocol",
-}
-_REFUSED = {
-    "plugin.library.paths": "it loads code into the process",
-    "ssl.engine.location": "it loads code into the process",
-    "ssl.providers": "it loads code into the process",
-    "sasl.kerberos.kinit.cmd": "it runs a command",
-    "sasl.oauthbearer.config": "it may read files",
-    "ssl.keystore.location": "it reads a file; use the settings for certificates",
-    "ssl.key.location": "it reads a file; use key_location",
-    "ssl.certificate.location": "it reads a file; use certificate_location",
-    "ssl.ca.location": "it reads a file; use ca_location",
-    "ssl.crl.location": "it reads a file",
-    "sasl.kerberos.keytab": "it reads a file",
-}
-_CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "group.protocol.type")
 _CLIENT_WIDE = re.compile(
     r"^(client\.|security\.|sasl\.|ssl\.|socket\.|broker\.address|reconnect\.|enable\.ssl|api\.version|log_level|debug)"
 )
-_INSTANCE_ID_VARIABLE = "CONSUMER_GROUP_INSTANCE_ID"
 
 
 def consumer_properties(settings: KafkaSettings) -> Properties:
-    """Return the consumer's properties. Raises StartFailure (InvalidSettings) naming the property that is refused."""
+    """Return the consumer's properties; what may not be passed through was refused with the settings."""
     given = dict(settings.properties)
-    _refuse(given)
     properties = client_properties(settings) | {
         "group.id": settings.consumer_group,
         "auto.offset.reset": settings.auto_offset_reset.value,
@@ -64,7 +39,7 @@ def consumer_properties(settings: KafkaSettings) -> Properties:
     if settings.topic_pattern is not None:
         properties["topic.metadata.refresh.interval.ms"] = 30_000
     if settings.membership is Membership.STATIC:
-        properties["group.instance.id"] = os.environ.get(_INSTANCE_ID_VARIABLE) or socket.gethostname()
+        properties["group.instance.id"] = os.environ.get(pod.INSTANCE_ID_VARIABLE) or socket.gethostname()
     return properties | _group_protocol(given) | given
 
 
@@ -97,28 +72,15 @@ def invalid_property(error: Exception, properties: Properties) -> StartFailure:
     text = error.args[0].str() if error.args and hasattr(error.args[0], "str") else str(error)
     named = re.search(r'"([a-z_.]+)"', text) or re.search(r"`?([a-z]+(?:\.[a-z]+)+)`?", text)
     name = named.group(1) if named else ""
-    return _invalid(name, properties.get(name, ""), f"librdkafka refuses it: {text}")
-
-
-def _refuse(given: dict[str, str | int | float | bool]) -> None:
-    for name, value in given.items():
-        reason = _OURS.get(name) or _REFUSED.get(name)
-        if reason:
-            raise _invalid(name, value, f"take it out of properties: {reason}")
-    if given.get("group.protocol") == "consumer":
-        for name in _CLASSIC_ONLY:
-            if name in given:
-                raise _invalid(
-                    name, given[name], "take it out: with group.protocol=consumer (KIP-848) the broker has it"
-                )
+    return StartFailure.because(
+        StartReason.INVALID_SETTINGS,
+        field=f"spec.source.kafka.properties.{name}" if name else "spec.source.kafka.properties",
+        value=properties.get(name, ""),
+        remedy=f"librdkafka refuses it: {text}",
+    )
 
 
 def _group_protocol(given: dict[str, str | int | float | bool]) -> Properties:
     if given.get("group.protocol") == "consumer":
         return {}
     return {"partition.assignment.strategy": "cooperative-sticky"}
-
-
-def _invalid(name: str, value: object, remedy: str) -> StartFailure:
-    field = f"spec.source.kafka.properties.{name}" if name else "spec.source.kafka.properties"
-    return StartFailure.because(StartReason.INVALID_SETTINGS, field=field, value=value, remedy=remedy)

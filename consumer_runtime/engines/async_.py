@@ -1,0 +1,278 @@
+"""Coroutines on a loop of their own thread: batches in by one call, completions out once per turn of the loop.
+
+On 3.12 and later tasks start eagerly, so that a handler which never waits costs no turn; a coroutine is never stepped by
+hand, since `asyncio.timeout` and others want a real task. Not here: order (the control loop releases a shard's next
+message on completion), how many run at once (it submits no more than that).
+"""
+
+import asyncio
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from consumer_runtime.contract.settings import ExecutionSettings
+from consumer_runtime.contract.state import StartReason
+from consumer_runtime.engines.engine import Completions, EngineStatistics
+from consumer_runtime.engines.failures import failure, raised, timed_out
+from consumer_runtime.errors import StartFailure
+from consumer_runtime.handler import Handler
+from consumer_runtime.message import Message
+
+_BEAT_SECONDS = 0.05
+_TELL_BLOCKED_AFTER_SECONDS = 1.0
+_BLOCKED_AT_MOST_SECONDS = 300.0
+_OVERDUE_GRACE_SECONDS = 30.0
+_OPEN_WITHIN_SECONDS = 60.0
+_MANY = 1_000_000
+
+_log = structlog.get_logger(__name__)
+
+
+class _Running:
+    """One call under way: a message, or the batch that a handler asked for."""
+
+    __slots__ = ("is_cancelled", "messages", "started_at", "task")
+
+    def __init__(self, messages: list[Message], started_at: float) -> None:
+        self.messages = messages
+        self.started_at = started_at
+        self.task: asyncio.Task[None] | None = None
+        self.is_cancelled = False
+
+
+class AsyncEngine:
+    """Runs each message as a task. `_on_loop` methods run on the loop's thread, all others on the control thread."""
+
+    keeps_order = False
+
+    def __init__(self, handler: Handler, execution: ExecutionSettings) -> None:
+        """Take a coroutine function's handler; raises StartFailure for any other."""
+        if not handler.is_async:
+            remedy = f"{handler.name} is no `async def`: mode async would block its loop; use mode thread, or auto"
+            raise _unsuitable(handler, remedy)
+        self._handler = handler
+        self._call = handler.call
+        self._timeout = execution.task_timeout_ms / 1000
+        self._loop = _new_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="handlers", daemon=True)
+        self._running: dict[_Running, None] = {}
+        self._overdue: set[_Running] = set()
+        self._finished = Completions()
+        self._is_flushing = False
+        self._completed: deque[Completions] = deque()
+        self._wake = threading.Lock()
+        self._wake.acquire()
+        self._statistics = EngineStatistics(workers=1)
+        self._beat_at = 0.0
+        self._told_blocked_at = 0.0
+        self._oldest: float | None = None
+
+    def start(self) -> None:
+        """Start the loop and open the handler in it."""
+        self._beat_at = time.monotonic()
+        self._thread.start()
+        if self._handler.open is not None:
+            opening = asyncio.run_coroutine_threadsafe(_called(self._handler.open), self._loop)
+            try:
+                opening.result(_OPEN_WITHIN_SECONDS)
+            except Exception as error:  # the user's code may raise anything
+                raise _unsuitable(self._handler, f"open() raised {type(error).__name__}: {error}") from error
+
+    def submit(self, messages: list[Message]) -> None:
+        """Hand over a batch with one call."""
+        self._loop.call_soon_threadsafe(self._begin_on_loop, messages)
+
+    def room(self) -> int:
+        """Return many: tasks are cheap, and the control loop has the limit."""
+        return _MANY
+
+    def collect(self) -> Completions | None:
+        """Return what finished; one flush of the loop at a time is the rule, more are joined."""
+        try:
+            first = self._completed.popleft()
+        except IndexError:
+            return None
+        while self._completed:
+            more = self._completed.popleft()
+            first.done += more.done
+            first.failures += more.failures
+        return first
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the next flush."""
+        if not self._completed:
+            self._wake.acquire(timeout=seconds)
+
+    def apply(self, execution: ExecutionSettings) -> None:
+        """Take another timeout; it holds for calls under way too."""
+        self._timeout = execution.task_timeout_ms / 1000
+
+    def oldest_started_at(self) -> float | None:
+        """Return the oldest start as of the last beat."""
+        return self._oldest
+
+    def trouble(self, now: float) -> str | None:
+        """Tell of a handler that blocks the loop, with its stack, and of calls that ignore their cancellation."""
+        blocked = now - self._beat_at
+        if self._beat_at and blocked > _TELL_BLOCKED_AFTER_SECONDS:
+            self._tell_blocked(now, blocked)
+            limit = max(self._timeout, _TELL_BLOCKED_AFTER_SECONDS) if self._timeout else _BLOCKED_AT_MOST_SECONDS
+            if blocked > limit:
+                return f"the handler has blocked the event loop for {blocked:.1f} s; await, or use mode thread"
+        oldest = min((each.started_at for each in tuple(self._overdue)), default=now)
+        if self._overdue and now - oldest > 2 * self._timeout + _OVERDUE_GRACE_SECONDS:
+            return f"a handler call ignores its cancellation for {now - oldest:.1f} s"
+        return None
+
+    def statistics(self) -> EngineStatistics:
+        """Return the engine's counters."""
+        return self._statistics
+
+    def stop(self, grace_seconds: float) -> None:
+        """Cancel what runs, close the handler, end the loop."""
+        if not self._thread.is_alive():
+            return
+        ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        try:
+            ending.result(grace_seconds)
+        except TimeoutError:
+            _log.warning("handler calls abandoned", running=len(self._running))
+        except Exception:  # the user's close() may raise anything, and the process ends all the same
+            _log.exception("the handler's close failed", handler=self._handler.name)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(1.0)
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.call_soon(self._beat_on_loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            if not self._running:
+                self._loop.close()
+
+    def _begin_on_loop(self, messages: list[Message]) -> None:
+        size = self._handler.batch_size
+        if size:
+            for start in range(0, len(messages), size):
+                batch = messages[start : start + size]
+                self._start_on_loop(batch, batch)
+            return
+        for message in messages:
+            self._start_on_loop(message, [message])
+
+    def _start_on_loop(self, argument: Any, messages: list[Message]) -> None:
+        running = _Running(messages, time.monotonic())
+        self._running[running] = None
+        running.task = _start_task(self._loop, self._attempt(argument, running))
+
+    async def _attempt(self, argument: Any, running: _Running) -> None:
+        try:
+            await self._call(argument)
+        except asyncio.CancelledError as error:
+            if running.is_cancelled:
+                self._fail(running, timed_out(self._timeout))
+            else:
+                self._fail(running, raised(error))
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            self._fail(running, raised(error))
+        else:
+            self._finished.done += running.messages
+        self._end_attempt(running)
+
+    def _fail(self, running: _Running, cause: Any) -> None:
+        now = time.monotonic()
+        for message in running.messages:
+            self._finished.failures.append(failure(message, cause, started_at=running.started_at, finished_at=now))
+
+    def _end_attempt(self, running: _Running) -> None:
+        elapsed = time.monotonic() - running.started_at
+        self._statistics.busy_seconds += elapsed
+        self._statistics.handler_seconds.observe(elapsed, len(running.messages))
+        self._running.pop(running, None)
+        self._overdue.discard(running)
+        if not self._is_flushing:
+            self._is_flushing = True
+            self._loop.call_soon(self._flush_on_loop)
+
+    def _flush_on_loop(self) -> None:
+        self._is_flushing = False
+        finished, self._finished = self._finished, Completions()
+        self._completed.append(finished)
+        if self._wake.locked():
+            self._wake.release()
+
+    def _beat_on_loop(self) -> None:
+        """Show that the loop turns, and give up calls past their timeout: starts are in order, so the oldest first."""
+        now = self._beat_at = time.monotonic()
+        self._oldest = next((each.started_at for each in self._running), None)
+        if self._timeout:
+            self._cancel_started_before(now - self._timeout)
+        self._loop.call_later(_BEAT_SECONDS, self._beat_on_loop)
+
+    def _cancel_started_before(self, limit: float) -> None:
+        late: list[_Running] = []
+        for running in self._running:
+            if running.started_at > limit:
+                break
+            if not running.is_cancelled:
+                late.append(running)
+        for running in late:
+            running.is_cancelled = True
+            self._overdue.add(running)
+            if running.task is not None:
+                running.task.cancel()
+
+    def _tell_blocked(self, now: float, blocked: float) -> None:
+        if now - self._told_blocked_at < max(blocked, 10 * _TELL_BLOCKED_AFTER_SECONDS):
+            return
+        self._told_blocked_at = now
+        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - the documented way to see a stack
+        stack = "".join(traceback.format_stack(frame)[-8:]) if frame is not None else ""
+        _log.error("the handler blocks the event loop", seconds=round(blocked, 1), stack=stack)
+
+    async def _end(self) -> None:
+        tasks = [each.task for each in self._running if each.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._handler.close is not None:
+            await _called(self._handler.close)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def _start_lazily(loop: asyncio.AbstractEventLoop, attempt: Any) -> "asyncio.Task[None]":
+    return loop.create_task(attempt)
+
+
+def _start_eagerly(loop: asyncio.AbstractEventLoop, attempt: Any) -> "asyncio.Task[None]":
+    return asyncio.Task(attempt, loop=loop, eager_start=True)  # type: ignore[call-arg]  # 3.12 and later
+
+
+_start_task = _start_eagerly if sys.version_info >= (3, 12) else _start_lazily
+
+
+async def _called(hook: Callable[[], object]) -> None:
+    result = hook()
+    if isinstance(result, Awaitable):
+        await result
+
+
+def _unsuitable(handler: Handler, remedy: str) -> StartFailure:
+    return StartFailure.because(
+        StartReason.HANDLER_UNSUITABLE, field="spec.handler.entrypoint", value=handler.name, remedy=remedy
+    )
