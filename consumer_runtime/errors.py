@@ -3,7 +3,12 @@
 Not here: errors of pydantic, confluent_kafka or the operating system; adapters translate those and chain them.
 """
 
-from consumer_runtime.contract.state import StartError, StartReason
+from typing import TYPE_CHECKING
+
+from consumer_runtime.contract.choices import StartReason
+
+if TYPE_CHECKING:
+    from consumer_runtime.contract.state import StartError
 
 
 class ConsumerError(Exception):
@@ -13,7 +18,7 @@ class ConsumerError(Exception):
 class StartFailure(ConsumerError):  # noqa: N818 - it is the failure; `error` is what it says
     """The runtime cannot start, or must give up; `error` is what the termination message will say."""
 
-    def __init__(self, error: StartError, *, detail: str = "") -> None:
+    def __init__(self, error: "StartError", *, detail: str = "") -> None:
         """Keep the error as a value; `detail` is for people only, such as the traceback of the user's own module."""
         super().__init__(f"{error.reason}: {error.field}={error.value!r}: {error.remedy}")
         self.error = error
@@ -24,6 +29,8 @@ class StartFailure(ConsumerError):  # noqa: N818 - it is the failure; `error` is
         cls, reason: StartReason, *, field: str, value: object, remedy: str, detail: str = ""
     ) -> "StartFailure":
         """Return a failure with its texts cut to what the contract allows."""
+        from consumer_runtime.contract.state import StartError  # costs memory that worker processes save
+
         error = StartError(reason=reason, field=field[:256], value=str(value)[:1024], remedy=remedy[:2048])
         return cls(error, detail=detail)
 

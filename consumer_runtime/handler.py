@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, TypeVar
 
-from consumer_runtime.contract.settings import Mode, ValueFormat
-from consumer_runtime.contract.state import StartReason
+from consumer_runtime.contract.choices import Mode, StartReason, ValueFormat
 from consumer_runtime.errors import Reject, StartFailure
 
 _ENTRYPOINT = "spec.handler.entrypoint"

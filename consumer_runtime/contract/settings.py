@@ -10,6 +10,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from consumer_runtime.contract import properties as librdkafka
+from consumer_runtime.contract.choices import Mode as Mode  # noqa: PLC0414 - re-exported
+from consumer_runtime.contract.choices import ValueFormat as ValueFormat  # noqa: PLC0414 - re-exported
 from consumer_runtime.contract.knobs import Knobs, ProcessKnobs
 
 Name = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[a-zA-Z0-9._-]+$")]
@@ -20,16 +22,6 @@ class Settings(BaseModel):
     """Root of every settings model: unknown fields are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class Mode(StrEnum):
-    """How the handler runs."""
-
-    SINGLE = "single"
-    ASYNC = "async"
-    THREAD = "thread"
-    PROCESS = "process"
-    AUTO = "auto"
 
 
 class Ordering(StrEnum):
@@ -78,15 +70,6 @@ class PayloadMode(StrEnum):
 
     FULL = "full"
     METADATA_ONLY = "metadata_only"
-
-
-class ValueFormat(StrEnum):
-    """What `message.value` is when a handler sees it; a message that does not decode goes to the dead letter topic."""
-
-    BYTES = "bytes"
-    TEXT = "text"
-    """UTF-8."""
-    JSON = "json"
 
 
 class KafkaSettings(Settings):

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from consumer_runtime.contract.settings import Mode
+from consumer_runtime.contract.choices import Mode
+from consumer_runtime.contract.choices import StartReason as StartReason  # noqa: PLC0414 - re-exported
 
 
 class Phase(StrEnum):
@@ -15,22 +16,6 @@ class Phase(StrEnum):
     RUNNING = "running"
     DRAINING = "draining"
     STOPPED = "stopped"
-
-
-class StartReason(StrEnum):
-    """Why a runtime did not start, or gave up; also a reason of the condition Degraded."""
-
-    INVALID_SETTINGS = "InvalidSettings"
-    HANDLER_NOT_FOUND = "HandlerNotFound"
-    HANDLER_FAILED_TO_IMPORT = "HandlerFailedToImport"
-    HANDLER_UNSUITABLE = "HandlerUnsuitable"
-    TOPIC_NOT_FOUND = "TopicNotFound"
-    BROKER_UNREACHABLE = "BrokerUnreachable"
-    AUTHENTICATION_FAILED = "AuthenticationFailed"
-    AUTHORIZATION_FAILED = "AuthorizationFailed"
-    DEAD_LETTER_TOPIC_NOT_FOUND = "DeadLetterTopicNotFound"
-    HANDLER_STUCK = "HandlerStuck"
-    KAFKA_FAILED = "KafkaFailed"
 
 
 class StartError(BaseModel):

@@ -7,11 +7,13 @@ method is called by the control thread only, and none but `wait`, `start` and `s
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from consumer_runtime.contract.settings import ExecutionSettings
 from consumer_runtime.message import Message
 from consumer_runtime.statistics import Histogram
+
+if TYPE_CHECKING:
+    from consumer_runtime.contract.settings import ExecutionSettings
 
 ERROR_TEXT_CHARACTERS_AT_MOST = 1_000
 """Engines cut error texts to this; dead letter headers carry them."""
@@ -108,7 +110,7 @@ class Engine(Protocol):
     def wait(self, seconds: float) -> None:
         """Return as soon as `collect` has something to return, or after `seconds`."""
 
-    def apply(self, execution: ExecutionSettings) -> None:
+    def apply(self, execution: "ExecutionSettings") -> None:
         """Take new hot knobs: timeouts, pool size, batch and queue sizes."""
 
     def oldest_started_at(self) -> float | None:
