@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from consumer_runtime.event_log import SILENT, Event, EventLog
 from consumer_runtime.ledger import codec
 from consumer_runtime.ledger.offsets import PartitionOffsets
 from consumer_runtime.statistics import Statistics
@@ -34,8 +35,9 @@ class _Committed:
 class Commits:
     """Sends commits for the assignments that it is given, and remembers what was acknowledged."""
 
-    def __init__(self, statistics: Statistics) -> None:
+    def __init__(self, statistics: Statistics, events: EventLog = SILENT) -> None:
         self._statistics = statistics
+        self._events = events
         self._committed: dict[tuple[str, int], _Committed] = {}
         self._on_their_way: dict[tuple[str, int], _Committed] = {}
         self._sent_at = 0.0
@@ -71,6 +73,7 @@ class Commits:
         if changed:
             self._sent_at = now
             self._on_their_way = {(each.assignment.topic, each.assignment.partition): each for each in changed}
+            self._record(Event.COMMIT_SENT, changed)
             _send(consumer, changed)
 
     def answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
@@ -88,6 +91,7 @@ class Commits:
         if not changed:
             return
         offsets = [_offset(each) for each in changed]
+        self._record(Event.COMMIT_SENT, changed)
         try:
             answers = consumer.commit(offsets=offsets, asynchronous=False) or []
         except KafkaException as error:
@@ -110,6 +114,7 @@ class Commits:
 
     def _book(self, sent: _Committed, error: KafkaError | None) -> None:
         assignment = sent.assignment
+        self._record(Event.COMMIT_FAILED if error else Event.COMMIT_ACKNOWLEDGED, [sent])
         if error is None:
             if assignment.is_open:
                 self._committed[assignment.topic, assignment.partition] = sent
@@ -119,6 +124,11 @@ class Commits:
             "commit refused", topic=assignment.topic, partition=assignment.partition, offset=sent.watermark,
             error=error.name(), text=error.str(),
         )  # fmt: skip
+
+    def _record(self, event: Event, commits: Iterable[_Committed]) -> None:
+        for each in commits:
+            topic, partition = each.assignment.topic, each.assignment.partition
+            self._events.record(event, topic=topic, partition=partition, offset=each.watermark, metadata=each.text)
 
     def _of(self, assignment: PartitionOffsets) -> _Committed:
         known = self._committed.get((assignment.topic, assignment.partition))

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 from consumer_runtime.contract.settings import KafkaSettings
 from consumer_runtime.contract.state import StartError, StartReason
 from consumer_runtime.errors import StartFailure
+from consumer_runtime.event_log import Event, EventLog
 from consumer_runtime.ledger import codec
 from consumer_runtime.ledger.offsets import SPAN_AT_MOST, PartitionOffsets
 from consumer_runtime.message import Message
@@ -51,7 +52,8 @@ class KafkaSource:
         self._statistics = statistics
         self._is_stopping = is_stopping
         self._properties = consumer_properties(settings)
-        self._commits = Commits(statistics)
+        self._events = EventLog.of_environment()
+        self._commits = Commits(statistics, self._events)
         self._heard: StartError | None = None
         self._consumer: Consumer | None = None
         self._rebalance: Rebalance | None = None
@@ -70,6 +72,7 @@ class KafkaSource:
             listener=listener,
             reset=self._settings.auto_offset_reset,
             incremental=is_incremental(self._properties),
+            events=self._events,
         )
         self.assignments = self._rebalance.assignments
         committed_only = self._properties.get("isolation.level", "read_committed") == "read_committed"
@@ -214,6 +217,8 @@ class KafkaSource:
         error = event.error()
         if error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's own name
             return
+        if error.code() == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001 - the client's own name
+            self._events.record(Event.MAX_POLL_EXCEEDED)
         found = problem(error, self._settings, value=event.topic() or "")
         if error.code() in _FINAL or error.fatal():
             raise StartFailure(found)

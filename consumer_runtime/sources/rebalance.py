@@ -11,6 +11,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from consumer_runtime.contract.settings import AutoOffsetReset
+from consumer_runtime.event_log import SILENT, Event, EventLog
 from consumer_runtime.ledger import codec
 from consumer_runtime.ledger.offsets import PartitionOffsets
 from consumer_runtime.sources.commits import Commits, skip_what_never_arrives
@@ -28,7 +29,14 @@ class Rebalance:
     """The three callbacks of `Consumer.subscribe`, and the assignment that they keep."""
 
     def __init__(
-        self, *, commits: Commits, statistics: Statistics, listener: Listener, reset: AutoOffsetReset, incremental: bool
+        self,
+        *,
+        commits: Commits,
+        statistics: Statistics,
+        listener: Listener,
+        reset: AutoOffsetReset,
+        incremental: bool,
+        events: EventLog = SILENT,
     ) -> None:
         self.assignments: dict[tuple[str, int], PartitionOffsets] = {}
         self.unknown: set[tuple[str, int]] = set()
@@ -39,11 +47,14 @@ class Rebalance:
         self._listener = listener
         self._reset = reset
         self._incremental = incremental
+        self._events = events
 
     def assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Begin each partition where the group stands, with what its offset map says to be finished."""
         self._statistics.rebalances += 1
         committed = _committed(consumer, partitions)
+        for at in committed:
+            self._events.record(Event.ASSIGNED, topic=at.topic, partition=at.partition, offset=at.offset)
         begun = [each for partition in committed if (each := self._begin(consumer, partition)) is not None]
         starts = [_start(self.assignments.get((each.topic, each.partition)), each) for each in committed]
         if self._incremental:
@@ -64,12 +75,16 @@ class Rebalance:
         except KafkaException as error:
             _log.debug("position not known", error=str(error))
         self._commits.commit_now(consumer, leaving, time.monotonic())
+        for each in leaving:
+            self._events.record(Event.REVOKED, topic=each.topic, partition=each.partition, dropped=each.outstanding)
         self._give_up(partitions, leaving)
         _log.info("partitions revoked", partitions=_names(partitions), held=len(self.assignments))
 
     def lose(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Give up without a commit: they may be somebody else's already."""
         self._statistics.rebalances += 1
+        for each in partitions:
+            self._events.record(Event.LOST, topic=each.topic, partition=each.partition)
         self._give_up(partitions, self._known(partitions))
         _log.warning("partitions lost", partitions=_names(partitions), held=len(self.assignments))
 
