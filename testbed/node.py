@@ -158,7 +158,7 @@ def _proxy(instance: Instance) -> dict[str, object]:
 def _corefile(instance: Instance) -> str:
     kubeconfig = state.folder(instance, Part.KUBERNETES) / "coredns.kubeconfig"
     return f"""\
-.:53 {{
+{CLUSTER_DOMAIN}:53 in-addr.arpa:53 {{
     bind {instance.node_address}
     errors
     kubernetes {CLUSTER_DOMAIN} in-addr.arpa {{
@@ -166,9 +166,11 @@ def _corefile(instance: Instance) -> str:
         pods insecure
         ttl 5
     }}
+}}
+.:53 {{
+    bind {instance.node_address}
     template ANY ANY . {{
         rcode NXDOMAIN
     }}
-    cache 5
 }}
 """

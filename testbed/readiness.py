@@ -1,5 +1,6 @@
 """Waiting with a deadline, and saying what was seen when it passes. Nothing here knows what it waits for."""
 
+import http.client
 import socket
 import time
 from collections.abc import Callable
@@ -38,6 +39,20 @@ def listening(address: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def fetch(address: str, path: str, *, method: str = "GET") -> bytes | None:
+    """What `http://address/path` answers with status 200, else None."""
+    connection = http.client.HTTPConnection(address, timeout=5.0)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return body if answer.status == http.client.OK else None
 
 
 def _evidence(process: ProcessRecord | None) -> str:
