@@ -8,8 +8,10 @@ import functools
 import importlib
 import inspect
 import json
+import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, TypeVar
@@ -20,6 +22,9 @@ from consumer_runtime.errors import Reject, StartFailure
 _ENTRYPOINT = "spec.handler.entrypoint"
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 Hook = Callable[[], object]
+
+current_message: ContextVar[Any] = ContextVar("current_message", default=None)
+"""The message (or list of messages) that this thread's or task's handler is at; read only when a line is logged."""
 
 
 def io_bound(handler: _Decorated) -> _Decorated:
@@ -53,6 +58,16 @@ def batch(size: int) -> Callable[[_Decorated], _Decorated]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Where a handler is and how it is called; small and picklable, for worker processes."""
+
+    entrypoint: str
+    value_format: ValueFormat = ValueFormat.BYTES
+    log_context: bool = False
+    """Whether `current_message` is set for each call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
     """The user's code, ready to be called with one message, or with a list of them when `wants_batch`.
 
@@ -72,6 +87,8 @@ class Handler:
     """What mode auto should choose; None: measure."""
     another: Callable[[], "Handler"] | None = None
     """Makes the same handler over a new instance of its class."""
+    reference: Reference | None = None
+    """What `refer` makes the same handler of in another process; None when it cannot be imported there."""
 
     @property
     def wants_batch(self) -> bool:
@@ -81,6 +98,12 @@ class Handler:
     def for_worker(self) -> "Handler":
         """Return a handler for one more worker: a new instance of a class handler, or the function itself."""
         return self.another() if self.another else self
+
+
+def refer(reference: Reference) -> Handler:
+    """Return the handler under a reference; the program and each worker process begin with it. Raises as `load`."""
+    loaded = load(reference.entrypoint, value_format=reference.value_format)
+    return replace(_with_log_context(loaded) if reference.log_context else loaded, reference=reference)
 
 
 def load(entrypoint: str, *, value_format: ValueFormat = ValueFormat.BYTES) -> Handler:
@@ -104,10 +127,18 @@ def wrap(target: Any, *, name: str | None = None, value_format: ValueFormat = Va
     Raises StartFailure with HandlerUnsuitable.
     """
     label = name or f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__name__)}"
+    reference = _reference(target, label, value_format)
     if not inspect.isclass(target):
-        return _of_instance(target, label, value_format)
+        return replace(_of_instance(target, label, value_format), reference=reference)
     make = functools.partial(_of_class, target, label, value_format)
-    return replace(make(), another=make)
+    return replace(make(), another=make, reference=reference)
+
+
+def _reference(target: Any, name: str, value_format: ValueFormat) -> Reference | None:
+    """Lambdas, closures and instances made on the fly have no name under which another process finds them."""
+    module_name, _, attribute = name.partition(":")
+    found = getattr(sys.modules.get(module_name), attribute, None)
+    return Reference(entrypoint=name, value_format=value_format) if found is target else None
 
 
 def _of_class(cls: type, name: str, value_format: ValueFormat) -> Handler:
@@ -236,6 +267,35 @@ def _decoding_async(
         return await call(_decode(message, decode))
 
     return decoded
+
+
+def _with_log_context(handler: Handler) -> Handler:
+    make = functools.partial(_again_with_log_context, handler.another) if handler.another else None
+    return replace(handler, call=_binding(handler.call, is_async=handler.is_async), another=make)
+
+
+def _again_with_log_context(another: Callable[[], Handler]) -> Handler:
+    return _with_log_context(another())
+
+
+def _binding(call: Callable[[Any], Any], *, is_async: bool) -> Callable[[Any], Any]:
+    """Tell the log which message the handler is at: about 0.2 us a call."""
+    bind = current_message.set
+    if is_async:
+
+        @functools.wraps(call)
+        async def bound_async(message: Any) -> Any:
+            bind(message)
+            return await call(message)
+
+        return bound_async
+
+    @functools.wraps(call)
+    def bound(message: Any) -> Any:
+        bind(message)
+        return call(message)
+
+    return bound
 
 
 def _decode(message: Any, decode: Callable[[bytes], Any]) -> Any:

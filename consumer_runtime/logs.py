@@ -8,16 +8,13 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
-from contextvars import ContextVar
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from consumer_runtime.contract.settings import LogLevel
-
-current_message: ContextVar[Any] = ContextVar("current_message", default=None)
-"""The message (or list of messages) that this thread's or task's handler is at; read only when a line is logged."""
+from consumer_runtime.handler import current_message
 
 _TRACEPARENT = re.compile(rb"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 """W3C Trace Context, level 1: version-traceid-parentid-flags."""

@@ -133,6 +133,8 @@ class HandlerSettings(Settings):
     """`package.module:attribute`; a callable, or a class with `open`, `__call__` or `handle`, and `close`."""
     value_format: ValueFormat = ValueFormat.BYTES
     """What the handler sees as `message.value`."""
+    log_context: bool = True
+    """Whether the handler's log lines carry topic, partition, offset and trace of its message; about 0.2 us a call."""
 
 
 class ExecutionSettings(Knobs):
