@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +30,6 @@ from testbed.state import PartState, ProcessRecord
 
 CONTROL_PLANE_ARTIFACTS = (Name.KUBERNETES,)
 NODE_ARTIFACTS = (Name.KUBERNETES, Name.COREDNS, Name.PAUSE_IMAGE)
-
-
-@dataclass(frozen=True)
-class CurrentCluster:
-    """The cluster of the user's own kube context, in place of the testbed's. Images must be in reach of its nodes."""
-
-    kubeconfig: Path
-
-    @property
-    def kubectl(self) -> Path:
-        """kubectl, from the PATH."""
-        return Path("kubectl")
-
-    @property
-    def helm(self) -> Path:
-        """helm, from the PATH."""
-        return Path("helm")
 
 
 class Kubernetes:

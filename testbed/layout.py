@@ -41,6 +41,7 @@ class Port(StrEnum):
     PROMETHEUS_OPERATOR = "prometheus-operator"
     PROMETHEUS = "prometheus"
     ALERTMANAGER = "alertmanager"
+    HOST_PROMETHEUS = "host-prometheus"
 
 
 # Instance n adds 100 n. Below 32768, so that no client socket takes one by chance.
@@ -56,6 +57,7 @@ PREFERRED_PORTS: Mapping[Port, int] = {
     Port.PROMETHEUS_OPERATOR: 21088,
     Port.PROMETHEUS: 21090,
     Port.ALERTMANAGER: 21095,
+    Port.HOST_PROMETHEUS: 21096,
 }
 
 

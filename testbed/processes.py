@@ -43,7 +43,7 @@ def spawn(
             env={**os.environ, **(env or {}), MARKER_VARIABLE: str(home)},
             start_new_session=True,
         )
-    record = ProcessRecord(name=name, pid=child.pid, started_ticks=_started_ticks(child.pid) or 0, log=log)
+    record = ProcessRecord(name=name, pid=child.pid, started_ticks=started_ticks(child.pid) or 0, log=log)
     child.returncode = 0  # we never wait for it through Popen, whose destructor would warn
     part.processes[name] = record
     state.save(instance, part)
@@ -53,7 +53,7 @@ def spawn(
 def alive(record: ProcessRecord) -> bool:
     """Whether this very process still runs; a zombie and a reused pid do not count."""
     _reap(record.pid)
-    return _started_ticks(record.pid) == record.started_ticks
+    return started_ticks(record.pid) == record.started_ticks
 
 
 def stop(records: Iterable[ProcessRecord], *, grace_seconds: float = 10.0) -> None:
@@ -86,7 +86,7 @@ def end_pids(pids: Iterable[int], *, grace_seconds: float) -> None:
     found = [
         ProcessRecord(name=str(pid), pid=pid, started_ticks=ticks, log=Path(os.devnull))
         for pid in pids
-        if (ticks := _started_ticks(pid)) is not None
+        if (ticks := started_ticks(pid)) is not None
     ]
     stop(found, grace_seconds=grace_seconds)
 
@@ -120,7 +120,7 @@ def _survivors(records: Sequence[ProcessRecord], seconds: float) -> list[Process
     return living
 
 
-def _started_ticks(pid: int) -> int | None:
+def started_ticks(pid: int) -> int | None:
     """Start time of a living process, None for none and for a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

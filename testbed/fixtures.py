@@ -1,0 +1,52 @@
+"""Pytest fixtures that give tests the real parts. Each starts its part through the testbed unless it is up already."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from testbed.cluster import Kubernetes
+from testbed.kafka import Kafka
+from testbed.layout import Instance, Part
+from testbed.leases import borrowed
+from testbed.monitoring import Prometheus
+from testbed.parts import Options
+
+
+@pytest.fixture(scope="session")
+def testbed_instance() -> Instance:
+    """The instance that tests use: PARALLEL_CONSUMER_TESTBED_INSTANCE, else 0."""
+    return Instance()
+
+
+@pytest.fixture(scope="session")
+def kafka(testbed_instance: Instance) -> Iterator[Kafka]:
+    """A running Kafka. Use topic and group names of your own; start again what you stop."""
+    with borrowed(Part.KAFKA, instance=testbed_instance):
+        yield Kafka(testbed_instance)
+
+
+@pytest.fixture(scope="session")
+def control_plane(testbed_instance: Instance) -> Iterator[Kubernetes]:
+    """A running API server with its controllers; a node only if one was there. Use a namespace of your own."""
+    with borrowed(Part.KUBERNETES, instance=testbed_instance, options=Options(control_plane_only=True)):
+        yield Kubernetes(testbed_instance, control_plane_only=True)
+
+
+@pytest.fixture(scope="session")
+def kubernetes(testbed_instance: Instance) -> Iterator[Kubernetes]:
+    """A running cluster with a node. Use a namespace of your own."""
+    with borrowed(Part.KUBERNETES, instance=testbed_instance):
+        yield Kubernetes(testbed_instance)
+
+
+@pytest.fixture(scope="session")
+def prometheus(testbed_instance: Instance, kubernetes: Kubernetes) -> Iterator[Prometheus]:
+    """Prometheus with prometheus-operator beside the cluster: PodMonitor and PrometheusRule objects are really read."""
+    with borrowed(Part.PROMETHEUS, instance=testbed_instance):
+        yield Prometheus(testbed_instance)
+
+
+@pytest.fixture(scope="session")
+def alertmanager(prometheus: Prometheus) -> str:
+    """Base address of the Alertmanager to which that Prometheus sends its alerts."""
+    return prometheus.alertmanager_url
