@@ -1,9 +1,50 @@
 """A parallel Kafka consumer: many messages at once, exact offsets, no message lost.
 
-Stands on its own as a library; the operator deploys it as a program.
+Stands on its own as a library; the operator deploys it as a program. Names are loaded when they are asked for: the
+operator imports `consumer_runtime.contract`, and has no Kafka client.
 """
 
-from consumer_runtime.errors import ConsumerError, Reject, RetryAfter, StartFailure
-from consumer_runtime.handler import batch, cpu_bound, io_bound, trivial
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["ConsumerError", "Reject", "RetryAfter", "StartFailure", "batch", "cpu_bound", "io_bound", "trivial"]
+if TYPE_CHECKING:
+    from consumer_runtime.consumer import ParallelConsumer
+    from consumer_runtime.contract.settings import RuntimeSettings
+    from consumer_runtime.errors import ConsumerError, Reject, RetryAfter, StartFailure
+    from consumer_runtime.handler import batch, cpu_bound, io_bound, trivial
+    from consumer_runtime.message import Message
+
+_HOMES = {
+    "ParallelConsumer": "consumer",
+    "RuntimeSettings": "contract.settings",
+    "ConsumerError": "errors",
+    "Reject": "errors",
+    "RetryAfter": "errors",
+    "StartFailure": "errors",
+    "batch": "handler",
+    "cpu_bound": "handler",
+    "io_bound": "handler",
+    "trivial": "handler",
+    "Message": "message",
+}
+
+__all__ = [
+    "ConsumerError",
+    "Message",
+    "ParallelConsumer",
+    "Reject",
+    "RetryAfter",
+    "RuntimeSettings",
+    "StartFailure",
+    "batch",
+    "cpu_bound",
+    "io_bound",
+    "trivial",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load an exported name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

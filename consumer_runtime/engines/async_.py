@@ -1,7 +1,7 @@
 """Coroutines on a loop of their own thread: batches in by one call, completions out once per turn of the loop.
 
-On 3.12 and later tasks start eagerly, so that a handler which never waits costs no turn; a coroutine is never stepped by
-hand, since `asyncio.timeout` and others want a real task. Not here: order (the control loop releases a shard's next
+On 3.12 and later tasks start eagerly, so that a handler which never waits costs no turn; a coroutine is never stepped
+by hand, since `asyncio.timeout` and others want a real task. Not here: order (the control loop releases a shard's next
 message on completion), how many run at once (it submits no more than that).
 """
 
@@ -143,7 +143,7 @@ class AsyncEngine:
             ending.result(grace_seconds)
         except TimeoutError:
             _log.warning("handler calls abandoned", running=len(self._running))
-        except Exception:  # the user's close() may raise anything, and the process ends all the same
+        except Exception:  # noqa: BLE001 - the user's close() may raise anything, and the process ends all the same
             _log.exception("the handler's close failed", handler=self._handler.name)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(1.0)
@@ -180,7 +180,7 @@ class AsyncEngine:
                 self._fail(running, timed_out(self._timeout))
             else:
                 self._fail(running, raised(error))
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
             self._fail(running, raised(error))
         else:
             self._finished.done += running.messages

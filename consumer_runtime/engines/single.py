@@ -1,7 +1,7 @@
 """The handler inline, in the control thread: nothing between the poll and the call.
 
-It guarantees neither a timeout nor that the poll goes on: a call that hangs stops everything, and a watchdog thread says
-so and ends the process before the broker does. Not here: when to run what (`consume`).
+It guarantees neither a timeout nor that the poll goes on: a call that hangs stops everything, and a watchdog thread
+says so and ends the process before the broker does. Not here: when to run what (`consume`).
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from operator import length_hint
 from typing import Any
 
 import structlog
@@ -60,6 +61,11 @@ class SingleEngine:
         self._stopped = threading.Event()
         self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
+    @property
+    def wants_batch(self) -> bool:
+        """Whether the handler takes lists."""
+        return self._handler.wants_batch
+
     def start(self) -> None:
         """Open the handler, and watch."""
         if self._handler.is_async:
@@ -80,10 +86,10 @@ class SingleEngine:
         started = time.monotonic()
         self._begin(iterator, started)
         try:
-            for message in iterator:  # noqa: B007 - the failing one is read in the handler below
+            for message in iterator:
                 call(message)
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-            done = len(messages) - iterator.__length_hint__() - 1
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+            done = len(messages) - length_hint(iterator) - 1
             self._failed([message], error, started)
         else:
             done = len(messages)
@@ -144,7 +150,7 @@ class SingleEngine:
             self._begin(iter(()), began)
             try:
                 self._call(batch)
-            except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
                 self._failed(batch, error, began)
                 self._finish(0, began)
                 return start
@@ -174,7 +180,7 @@ class SingleEngine:
             fitting = int(done * _TURN_SECONDS / elapsed) if elapsed > 0 else _LONGEST_TURN
             self._turn = max(1, min(fitting, 4 * max(done, self._turn), _LONGEST_TURN))
 
-    def _failed(self, messages: list[Message], error: Exception, started: float) -> None:
+    def _failed(self, messages: list[Message], error: BaseException, started: float) -> None:
         cause, now = raised(error), time.monotonic()
         self._completions.failures += [failure(each, cause, started_at=started, finished_at=now) for each in messages]
 
@@ -224,7 +230,7 @@ def _limit(execution: ExecutionSettings, max_poll_interval_seconds: float) -> fl
 
 
 def _remaining(iterator: Iterator[Any] | None) -> int:
-    return iterator.__length_hint__() if iterator is not None and hasattr(iterator, "__length_hint__") else 0
+    return length_hint(iterator) if iterator is not None else 0
 
 
 def _await(result: Awaitable[object], runner: asyncio.Runner | None) -> None:

@@ -6,6 +6,7 @@ completions that come too late. Not here: the text of the commit metadata (`code
 
 import itertools
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -40,11 +41,14 @@ class PartitionOffsets:
         "_finished",
         "epoch",
         "held",
+        "held_bytes",
+        "is_leaving",
         "is_open",
         "lines",
         "moved_at",
         "partition",
         "position",
+        "start",
         "topic",
         "watermark",
     )
@@ -57,12 +61,17 @@ class PartitionOffsets:
         """Counts assignments over the whole process."""
         self.is_open = True
         """False once the partition was revoked or lost: late completions are dropped then."""
+        self.start = start
+        """Where the assignment began."""
         self.watermark = start
         """The next offset to be finished: what is committed."""
         self.position = start
         """The next offset to arrive."""
         self.held = 0
-        """Messages of this partition in memory: waiting or running. Counted by the scheduler."""
+        """Messages of this partition in memory: waiting or running. Counted by the control loop, as are their bytes."""
+        self.held_bytes = 0
+        self.is_leaving = False
+        """True while the partition is being revoked: nothing new of it begins, what runs may still finish."""
         self.lines: dict[bytes, deque[Message] | None] = {}
         """Busy shards and who waits behind them; owned by `shards`."""
         self.moved_at = now
@@ -111,6 +120,12 @@ class PartitionOffsets:
         """Mark one arrived offset as finished; twice is once."""
         if offset >= self.watermark:
             self._finished[offset - self._base] = 1
+
+    def finish_each(self, offsets: Iterable[int]) -> None:
+        """Mark arrived offsets as finished, none of them finished before."""
+        finished, base = self._finished, self._base
+        for offset in offsets:
+            finished[offset - base] = 1
 
     def finish_run(self, first: int, count: int) -> None:
         """Mark `count` arrived offsets from `first` on, none below the watermark, as finished: one slice."""

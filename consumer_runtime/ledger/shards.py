@@ -39,8 +39,8 @@ class Shards(ABC):
         """Take messages of one partition, in order."""
 
     @abstractmethod
-    def release(self, message: Message) -> None:
-        """Take notice that a message is finished for good: the next of its shard may run."""
+    def release(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
+        """Take notice that messages of one partition are finished for good: the next of their shards may run."""
 
     @abstractmethod
     def park(self, message: Message) -> None:
@@ -58,12 +58,16 @@ class Shards(ABC):
         """Take back, in order, messages that `take` gave and nobody ran: they go before everything later."""
         self.ready.extendleft(reversed(list(messages)))
 
-    def drop(self, assignment: PartitionOffsets) -> None:
-        """Forget everything of a partition that is assigned no more."""
-        self.waiting -= sum(len(line) for line in assignment.lines.values() if line)
+    def drop(self, assignment: PartitionOffsets) -> list[Message]:
+        """Forget what waits of a partition that is given up, and return it."""
+        dropped = [message for line in assignment.lines.values() if line for message in line]
+        self.waiting -= len(dropped)
         assignment.lines.clear()
+        for queue in (self.ready, self.due):
+            dropped += [message for message in queue if message.assignment is assignment]
         self.ready = deque(message for message in self.ready if message.assignment is not assignment)
         self.due = deque(message for message in self.due if message.assignment is not assignment)
+        return dropped
 
     @property
     def is_empty(self) -> bool:
@@ -78,7 +82,7 @@ class Unordered(Shards):
         """All of them may run."""
         self.ready.extend(messages)
 
-    def release(self, message: Message) -> None:
+    def release(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
         """Nobody waits."""
 
     def park(self, message: Message) -> None:
@@ -113,18 +117,19 @@ class Lines(Shards):
         else:
             line.append(message)
 
-    def release(self, message: Message) -> None:
+    def release(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
         """The next in line is older than what is ready, and nearer to the watermark: it goes first."""
-        shard = message.key if self._by_key else _WHOLE_PARTITION
-        if shard is None or message.assignment is None:
-            return
-        lines = message.assignment.lines
-        line = lines.get(shard)
-        if line:
-            self.waiting -= 1
-            self.ready.appendleft(line.popleft())
-        else:
-            lines.pop(shard, None)
+        lines, by_key = assignment.lines, self._by_key
+        for message in messages:
+            shard = message.key if by_key else _WHOLE_PARTITION
+            if shard is None:
+                continue
+            line = lines.get(shard)
+            if line:
+                self.waiting -= 1
+                self.ready.appendleft(line.popleft())
+            else:
+                lines.pop(shard, None)
 
     def park(self, message: Message) -> None:
         """Its shard is busy already, and stays so."""
@@ -150,15 +155,18 @@ class Parked(Shards):
         message.assignment.lines[shard] = deque()
         self._parked += 1
 
-    def release(self, message: Message) -> None:
-        """Let a parked shard go on, from what was set aside."""
-        shard = message.key if self._by_key else _WHOLE_PARTITION
-        if shard is None or message.assignment is None or shard not in message.assignment.lines:
+    def release(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
+        """Let parked shards go on, from what was set aside."""
+        lines = assignment.lines
+        if not lines:
             return
-        line = message.assignment.lines.pop(shard) or ()
-        self._parked -= 1
-        self.waiting -= len(line)
-        self.put_back(line)
+        for message in messages:
+            shard = message.key if self._by_key else _WHOLE_PARTITION
+            if shard is not None and shard in lines:
+                line = lines.pop(shard) or ()
+                self._parked -= 1
+                self.waiting -= len(line)
+                self.put_back(line)
 
     def take(self, count: int) -> list[Message]:
         """Set aside what belongs to a parked shard, in the order of `ready`: whatever is later in it is younger."""
@@ -181,7 +189,7 @@ class Parked(Shards):
             return None
         return message.assignment.lines.get(shard)
 
-    def drop(self, assignment: PartitionOffsets) -> None:
-        """Forget everything of a partition that is assigned no more."""
+    def drop(self, assignment: PartitionOffsets) -> list[Message]:
+        """Forget what waits of a partition that is given up, and return it."""
         self._parked -= len(assignment.lines)
-        super().drop(assignment)
+        return super().drop(assignment)

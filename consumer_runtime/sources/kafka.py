@@ -6,7 +6,7 @@ before the start (`preflight`), the end of the log (`end_offsets`), properties (
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
@@ -102,12 +102,9 @@ class KafkaSource:
             raw = [] if first is None else [first, *consumer.consume(count, 0)]
         return self._fetched(raw) if raw else Fetched()
 
-    def acknowledge(self, messages: Iterable[Message]) -> None:
-        """Mark messages as finished in the ledger of their assignment, where that is still open."""
-        for message in messages:
-            assignment = message.assignment
-            if assignment is not None and assignment.is_open:
-                assignment.finish(message.offset)
+    def acknowledge(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
+        """Mark messages as finished in the ledger of their assignment."""
+        assignment.finish_each([message.offset for message in messages])
 
     def acknowledge_run(self, run: Run) -> None:
         """Mark a run as finished: one slice when its offsets have no holes."""
@@ -115,7 +112,7 @@ class KafkaSource:
         if last - first + 1 == len(run.messages):
             run.assignment.finish_run(first, len(run.messages))
         else:
-            self.acknowledge(run.messages)
+            self.acknowledge(run.assignment, run.messages)
 
     def pause(self, assignments: list[PartitionOffsets]) -> None:
         """Pause partitions (0.5 ms: it throws the prefetch away)."""
@@ -128,6 +125,11 @@ class KafkaSource:
     def tick(self, now: float) -> None:
         """Commit what is due."""
         self._commits.tick(self._require_consumer(), list(self.assignments.values()), now)
+
+    def committed(self, assignment: PartitionOffsets) -> int:
+        """Return the acknowledged offset, or where the assignment began."""
+        committed = self._commits.watermark(assignment)
+        return committed if committed >= 0 else assignment.start
 
     def end_offset(self, assignment: PartitionOffsets) -> int | None:
         """Return the end offset as of the last answer, at most about 5 s old while brokers answer."""
@@ -170,7 +172,7 @@ class KafkaSource:
     def _fetched(self, raw: list[Any]) -> Fetched:
         """Turn the client's messages into runs of one partition each. The hot path: one pass, few lookups."""
         now = time.monotonic()
-        fetched = Fetched(size_bytes=sum(map(len, raw)), count=len(raw))
+        fetched = Fetched(count=len(raw))
         run: list[Message] = []
         topic, partition, assignment = "", -1, None
         for each in raw:
@@ -198,9 +200,7 @@ class KafkaSource:
             arrived = [assignment.arrive(each.offset, 1) for each in messages]
             is_new = all(arrived)
         if not is_new:
-            fetched.size_bytes -= sum(len(each.value or b"") for each in messages)
             messages = [each for each in messages if not assignment.is_finished(each.offset)]
-            fetched.size_bytes += sum(len(each.value or b"") for each in messages)
         if messages:
             fetched.runs.append(Run(assignment, messages))
 

@@ -39,7 +39,7 @@ def consumer_properties(settings: KafkaSettings) -> Properties:
     if settings.topic_pattern is not None:
         properties["topic.metadata.refresh.interval.ms"] = 30_000
     if settings.membership is Membership.STATIC:
-        properties["group.instance.id"] = os.environ.get(pod.INSTANCE_ID_VARIABLE) or socket.gethostname()
+        properties["group.instance.id"] = os.environ.get(pod.POD_NAME_VARIABLE) or socket.gethostname()
     return properties | _group_protocol(given) | given
 
 

@@ -55,7 +55,7 @@ class Rebalance:
         committed = _committed(consumer, partitions)
         for at in committed:
             self._events.record(Event.ASSIGNED, topic=at.topic, partition=at.partition, offset=at.offset)
-        begun = [each for partition in committed if (each := self._begin(consumer, partition)) is not None]
+        begun = [begin for each in committed if (begin := self._begin(consumer, each)) is not None]
         starts = [_start(self.assignments.get((each.topic, each.partition)), each) for each in committed]
         if self._incremental:
             consumer.incremental_assign(starts)

@@ -4,7 +4,6 @@ Watermarks, commits and rebalances stay behind it: the control loop polls, ackno
 when partitions come and go. Every method is called by the control thread only.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -25,8 +24,6 @@ class Fetched:
     """What one poll brought."""
 
     runs: list[Run] = field(default_factory=list)
-    size_bytes: int = 0
-    """Bytes of the values."""
     count: int = 0
     """Messages that the client gave, those included that were finished before."""
 
@@ -58,8 +55,8 @@ class Source(Protocol):
     def poll(self, count: int, timeout_seconds: float) -> Fetched:
         """Return at most about `count` messages; with none there wait up to `timeout_seconds` for the first."""
 
-    def acknowledge(self, messages: Iterable[Message]) -> None:
-        """Note messages as finished. Those of closed assignments are ignored: they are somebody else's now."""
+    def acknowledge(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
+        """Note messages of one open assignment as finished, each once."""
 
     def acknowledge_run(self, run: Run) -> None:
         """Note a run as finished that arrived just now, with nothing of it finished."""
@@ -72,6 +69,9 @@ class Source(Protocol):
 
     def tick(self, now: float) -> None:
         """Do what is due: commits, at most every 200 ms."""
+
+    def committed(self, assignment: PartitionOffsets) -> int:
+        """Return the offset that the broker acknowledged last; the start of the assignment before that."""
 
     def end_offset(self, assignment: PartitionOffsets) -> int | None:
         """Return the partition's end offset as the broker last said, None before it did."""

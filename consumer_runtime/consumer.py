@@ -1,0 +1,126 @@
+"""The library's front door: settings and a handler in, a running consumer out.
+
+Puts the parts together and nothing more. Not here: the command line, HTTP, watching the settings file.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from consumer_runtime.consume import ControlLoop
+from consumer_runtime.contract.settings import ExecutionSettings, Mode, RuntimeSettings
+from consumer_runtime.contract.state import Phase, RuntimeState, StartError, StartReason
+from consumer_runtime.dead_letter import DeadLetters
+from consumer_runtime.engines.async_ import AsyncEngine
+from consumer_runtime.engines.engine import Engine
+from consumer_runtime.engines.single import SingleEngine
+from consumer_runtime.errors import StartFailure
+from consumer_runtime.handler import Handler, load, wrap
+from consumer_runtime.sources.kafka import KafkaSource
+from consumer_runtime.statistics import Statistics
+
+_DEFAULT_MAX_POLL_INTERVAL_MS = 300_000
+_DEAD_LETTER_FIELD = "spec.deadLetter.topic"
+
+
+class ParallelConsumer:
+    """Consumes topics as one member of a group, and runs a handler over many messages at once.
+
+        consumer = ParallelConsumer(settings, handle)
+        consumer.run()  # until stop(), from a signal handler or another thread
+
+    `run` may be called once.
+    """
+
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        handler: Handler | Callable[[Any], Any] | type | None = None,
+        *,
+        statistics: Statistics | None = None,
+    ) -> None:
+        """Take a handler, or None for the one that the settings name.
+
+        Raises StartFailure: for an unsuitable handler, a refused property, a retry policy's class that does not exist.
+        """
+        self.statistics = statistics or Statistics()
+        self._source = KafkaSource(settings.source.kafka, self.statistics, is_stopping=lambda: self._loop.is_stopping)
+        self._loop = ControlLoop(
+            settings,
+            source=self._source,
+            engine=_engine(_handler(settings, handler), settings),
+            dead_letters=DeadLetters(settings.source.kafka, settings.dead_letter, self.statistics),
+            statistics=self.statistics,
+            before_start=self._require_dead_letter_topic,
+        )
+
+    @property
+    def settings(self) -> RuntimeSettings:
+        """The settings in force."""
+        return self._loop.settings
+
+    @property
+    def problem(self) -> StartError | None:
+        """Why the consumer cannot do its work at present, such as that no broker answers; None while all is well."""
+        return self._source.problem
+
+    def run(self) -> None:
+        """Consume until `stop`; then drain for `shutdown_grace_seconds`, commit and leave the group.
+
+        While no broker answers it keeps trying, with `problem` set. Raises StartFailure for what only a change mends:
+        a missing topic, refused credentials or access, a handler that hangs.
+        """
+        self._loop.run()
+
+    def stop(self) -> None:
+        """Ask `run` to end; returns at once. Safe from any thread and from signal handlers."""
+        self._loop.stop()
+
+    def apply(self, settings: RuntimeSettings) -> None:
+        """Bring the hot settings (knobs, retry) into force while running; returns when they are.
+
+        Settings that need a restart must be those in force. Raises StartFailure, and TimeoutError after 5 s.
+        """
+        self._loop.apply(settings)
+
+    def state(self) -> RuntimeState:
+        """Return what the runtime says of itself. Safe from any thread."""
+        settings, statistics = self._loop.settings, self.statistics
+        return RuntimeState(
+            phase=self._loop.phase,
+            config_generation=statistics.config_generation,
+            problem=self.problem if self._loop.phase is not Phase.STOPPED else None,
+            mode=settings.execution.mode,
+            knobs=statistics.knobs,
+            assigned_partitions=len(self._source.assignments),
+            in_flight=statistics.in_flight,
+        )
+
+    def _require_dead_letter_topic(self) -> None:
+        dead_letter = self._loop.settings.dead_letter
+        if dead_letter.enabled and dead_letter.topic:
+            self._source.preflight().require_topics(
+                [dead_letter.topic], missing=StartReason.DEAD_LETTER_TOPIC_NOT_FOUND, field=_DEAD_LETTER_FIELD
+            )
+
+
+def _handler(settings: RuntimeSettings, given: Handler | Callable[[Any], Any] | type | None) -> Handler:
+    if isinstance(given, Handler):
+        return given
+    if given is not None:
+        return wrap(given)
+    if settings.handler is None:
+        raise StartFailure.because(
+            StartReason.HANDLER_NOT_FOUND,
+            field="spec.handler.entrypoint",
+            value="",
+            remedy="name it, or pass a callable",
+        )
+    return load(settings.handler.entrypoint, value_format=settings.handler.value_format)
+
+
+def _engine(handler: Handler, settings: RuntimeSettings) -> Engine:
+    execution: ExecutionSettings = settings.execution
+    if execution.mode is Mode.ASYNC:
+        return AsyncEngine(handler, execution)
+    interval = float(settings.source.kafka.properties.get("max.poll.interval.ms", _DEFAULT_MAX_POLL_INTERVAL_MS))
+    return SingleEngine(handler, execution, max_poll_interval_seconds=interval / 1000)

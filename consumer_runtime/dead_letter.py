@@ -1,0 +1,164 @@
+"""Dead letters: published with all that is known of the failure, and held until the broker confirms them.
+
+A refused or lost publication is tried again, for as long as it takes: the message's offset is not finished before. Not
+here: when a message becomes a dead letter (`settle`).
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as Delivered
+
+from consumer_runtime.contract.metrics import DeadLetterOutcome
+from consumer_runtime.contract.settings import DeadLetterSettings, KafkaSettings, PayloadMode
+from consumer_runtime.ledger.offsets import PartitionOffsets
+from consumer_runtime.message import FailureHistory, Message
+from consumer_runtime.sources.properties import client_properties
+from consumer_runtime.statistics import Statistics
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
+_DELIVERED_WITHIN_MS = 30_000
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """One message that is to become a dead letter."""
+
+    message: Message
+    payload_mode: PayloadMode
+    attempts: int = 0
+    due_at: float = 0.0
+
+
+class DeadLetters:
+    """Publishes to one topic; every method is called by the control thread, and so are the delivery callbacks."""
+
+    def __init__(self, kafka: KafkaSettings, settings: DeadLetterSettings, statistics: Statistics) -> None:
+        self._settings = settings
+        self._topic = settings.topic or ""
+        self._statistics = statistics
+        self._producer = Producer(_properties(kafka)) if settings.enabled else None
+        self._held: dict[_Held, None] = {}
+        self._waiting: deque[_Held] = deque()
+        self._delivered: list[Message] = []
+        self._now = 0.0
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether there is a topic for them; if not, exhausted messages are skipped."""
+        return self._producer is not None
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def publish(self, message: Message, now: float) -> None:
+        """Take a message; it comes back from `tick` once its dead letter is confirmed."""
+        held = _Held(message, self._settings.payload_mode)
+        self._held[held] = None
+        self._now = now
+        self._produce(held)
+
+    def tick(self, now: float) -> list[Message]:
+        """Serve callbacks, try again what is due, and return what was confirmed."""
+        if self._producer is None or not self._held:
+            return []
+        self._now = now
+        self._producer.poll(0)
+        for _ in range(len(self._waiting)):
+            held = self._waiting.popleft()
+            if held.due_at <= now:
+                self._produce(held)
+            else:
+                self._waiting.append(held)
+        delivered, self._delivered = self._delivered, []
+        return delivered
+
+    def drop(self, assignment: PartitionOffsets) -> None:
+        """Forget the messages of a partition that is given up: its next owner makes them dead letters again."""
+        self._held = {held: None for held in self._held if held.message.assignment is not assignment}
+        self._waiting = deque(held for held in self._waiting if held in self._held)
+
+    def close(self, seconds: float) -> None:
+        """Send what is on its way, within `seconds`."""
+        if self._producer is not None:
+            self._producer.flush(seconds)
+
+    def _produce(self, held: _Held) -> None:
+        if self._producer is None:
+            return
+        held.attempts += 1
+        full = held.payload_mode is PayloadMode.FULL
+        try:
+            self._producer.produce(
+                self._topic,
+                key=held.message.key if full else None,
+                value=held.message.value if full else None,
+                headers=headers(held.message, held.payload_mode),
+                on_delivery=partial(self._answered, held),
+            )
+        except BufferError:
+            self._again(held, "the producer's queue is full")
+        except KafkaException as error:
+            self._failed(held, error.args[0])
+
+    def _answered(self, held: _Held, error: KafkaError | None, _delivered: Delivered) -> None:
+        if held not in self._held:  # given up at a rebalance
+            return
+        if error is not None:
+            self._failed(held, error)
+            return
+        self._statistics.dead_letters[DeadLetterOutcome.DELIVERED] += 1
+        del self._held[held]
+        self._delivered.append(held.message)
+
+    def _failed(self, held: _Held, error: KafkaError) -> None:
+        self._statistics.dead_letters[DeadLetterOutcome.FAILED] += 1
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and held.payload_mode is PayloadMode.FULL:
+            held.payload_mode = PayloadMode.METADATA_ONLY  # else it would be held for ever
+        self._again(held, f"{error.name()}: {error.str()}")
+
+    def _again(self, held: _Held, reason: str) -> None:
+        pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(held.attempts - 1, 16), _LONGEST_PAUSE_SECONDS)
+        held.due_at = self._now + pause
+        self._waiting.append(held)
+        message = held.message
+        _log.error(
+            "DLQ publish failed", topic=self._topic, reason=reason, attempt=held.attempts, again_in_seconds=pause,
+            source=f"{message.topic}[{message.partition}]@{message.offset}",
+        )  # fmt: skip
+
+
+def headers(message: Message, payload_mode: PayloadMode) -> list[tuple[str, str | bytes | None]]:
+    """Return the original headers, then ours; times are seconds since the epoch, `timestamp` is the message's own."""
+    history = message.history or FailureHistory(first_at=0.0, last_at=0.0, error_class="", error_text="")
+    epoch = message.assignment.epoch if message.assignment is not None else 0
+    ours = {
+        "x-error-reason": history.error_text,
+        "x-error-class": history.error_class,
+        "x-retry-attempt": message.attempt,
+        "x-first-failure": f"{history.first_at:.3f}",
+        "x-last-failure": f"{history.last_at:.3f}",
+        "x-payload-mode": payload_mode.value,
+        "source-topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "timestamp": message.timestamp,
+        "epoch": epoch,
+    }
+    return [*message.headers, *((name, str(value).encode()) for name, value in ours.items())]
+
+
+def _properties(kafka: KafkaSettings) -> dict[str, object]:
+    return client_properties(kafka) | {
+        "enable.idempotence": True,
+        "linger.ms": 5,
+        "message.timeout.ms": _DELIVERED_WITHIN_MS,
+        # As large as librdkafka allows: what the broker refuses is told by the broker.
+        "message.max.bytes": 1_000_000_000,
+    }
