@@ -1,0 +1,1 @@
+"""Measurements and proofs on real parts; nothing here ships with the product."""

@@ -1,0 +1,72 @@
+"""Gathers what is judged, once a case's processes have ended: reads Kafka and the logs, decides nothing."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.chaos import draws
+from benchmarks.chaos.history import History, Ranges, of_logs
+from benchmarks.chaos.records import read_folder
+from benchmarks.chaos.stage import Stage
+from benchmarks.chaos.verdict import Evidence
+from consumer_runtime.ledger import codec
+
+_MAX_POLL_TEXT = "Application maximum poll interval"
+"""What librdkafka logs when a member is expelled for not polling (rd_kafka_max_poll_interval...)."""
+
+
+def collect(stage: Stage, *, orphans: int) -> Evidence:
+    """Return everything that the verdict needs; raises ChaosError when the topic itself is not as it was sent."""
+    case, group = stage.case, stage.group
+    odds = draws.odds_of(case)
+    truth = stage.reader.truth(
+        stage.topic, lambda partition, offset: draws.is_poison(case.seed, odds, partition=partition, offset=offset)
+    )
+    dead_letters = stage.reader.dead_letters(stage.dead_letter_topic, origin=stage.topic)
+    exits = 0 if case.may_give_up else group.unasked_exits
+    return Evidence(
+        truth=truth,
+        attempts=tuple(read_folder(stage.folder)),
+        history=_history(stage),
+        dead_letters=stage.dead_letters | dead_letters,
+        ordering=case.ordering,
+        committed=stage.reader.committed(stage.topic, list(truth)),
+        unexpected_exits=exits + group.late_exits,
+        orphans=orphans,
+    )
+
+
+def finished_ranges(metadata: str, offset: int) -> Ranges:
+    """Return the half-open ranges of offsets that a commit at `offset` lists as finished beyond it."""
+    finished = codec.decode(metadata, offset)
+    return tuple(_ranges(finished, offset))
+
+
+def expelled(logs: Iterable[Path]) -> int:
+    """Return how often the client said that the poll interval was exceeded."""
+    return sum(log.read_text(errors="replace").count(_MAX_POLL_TEXT) for log in logs)
+
+
+def _history(stage: Stage) -> History:
+    group = stage.group
+    logs = {who: _lines(group.event_log(*who)) for who in group.deaths}
+    found = of_logs(logs, group.deaths, topic=stage.topic, decode_metadata=finished_ranges)
+    said = expelled(stage.folder.glob("consumer-*.log"))
+    return History(
+        assignments=found.assignments,
+        stray_commits=found.stray_commits,
+        max_poll_exceeded=max(found.max_poll_exceeded, said),
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    """A process that was killed before it made a client has logged nothing."""
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _ranges(finished: bytes, offset: int) -> Iterable[tuple[int, int]]:
+    first = finished.find(1)
+    while first >= 0:
+        end = finished.find(0, first)
+        end = len(finished) if end < 0 else end
+        yield offset + first, offset + end
+        first = finished.find(1, end)
