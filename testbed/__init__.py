@@ -17,7 +17,7 @@ In Python:
     kafka.stop() start() restart() kill()           data and ports stay
     kafka.pause() resume()                          SIGSTOP and SIGCONT
 
-    cluster = testbed.Kubernetes()                  or Kubernetes(control_plane_only=True): no node, for what needs no pods
+    cluster = testbed.Kubernetes()                  or Kubernetes(control_plane_only=True): no node, no pods
     cluster.kubeconfig server kubectl helm helm_unittest audit_log environment
     cluster.apply({...}) get("deployment", "x", "ns") run_kubectl("get", "pods")
     cluster.build_image("operator", "localhost/parallel-consumer-operator:dev")     build a Dockerfile stage and load it
@@ -29,8 +29,8 @@ In Python:
     with testbed.HostPrometheus(targets_file, scrape_interval="1s") as p: p.url      no Kubernetes; file_sd targets
     testbed.cluster(current=True)                   the user's own kube context; its nodes must reach the images
 
-Every object has build, start, ready, is_up and remove. Fixtures for pytest are in testbed.fixtures: kafka, control_plane,
-kubernetes, prometheus, alertmanager; what a session started it takes down, what was up stays.
+Every object has build, start, ready, is_up and remove. Fixtures for pytest are in testbed.fixtures: kafka,
+control_plane, kubernetes, prometheus, alertmanager; what a session started it takes down, what was up stays.
 
 Built parts are kept in ~/.cache/parallel-consumer-testbed (PARALLEL_CONSUMER_TESTBED_CACHE), the running state in
 run/<n> below it. PARALLEL_CONSUMER_TESTBED_INSTANCE, 0 to 9, tells testbeds apart that run side by side: each has its

@@ -23,10 +23,10 @@ from testbed.kafka import Kafka
 from testbed.layout import Instance, Part, Port, instance_number
 from testbed.monitoring import DEFAULT_SCRAPE_INTERVAL, Prometheus
 from testbed.parts import Condition, Options, PartStatus
-from testbed.progress import Progress
+from testbed.progress import Progress, in_words
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The real parts on one machine.")
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 COLOURS = {Condition.UP: "green", Condition.DEGRADED: "yellow", Condition.DOWN: "dim"}
 # Which recorded addresses a process listens on.
 LISTENERS = {
@@ -63,6 +63,7 @@ InstanceOption = Annotated[int | None, typer.Option("--instance", min=0, max=9, 
 @app.command()
 def up(
     part: PartArgument = Selection.ALL,
+    *,
     instance: InstanceOption = None,
     control_plane_only: Annotated[bool, typer.Option(help="no node: for what needs no pods")] = False,
     scrape_interval: Annotated[str, typer.Option(help="of Prometheus, as 1s")] = DEFAULT_SCRAPE_INTERVAL,
@@ -85,6 +86,7 @@ def down(part: PartArgument = Selection.ALL, instance: InstanceOption = None) ->
 
 @app.command()
 def status(
+    *,
     instance: InstanceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
 ) -> None:
@@ -100,6 +102,7 @@ def status(
 @app.command()
 def logs(
     part: PartArgument = Selection.ALL,
+    *,
     instance: InstanceOption = None,
     process: Annotated[str | None, typer.Option(help="only this process, as kubelet")] = None,
     lines: Annotated[int, typer.Option(min=1, help="the last so many of each")] = 20,
@@ -182,8 +185,8 @@ def program(
 
 def _show(instance: Instance) -> None:
     table = Table(title=f"testbed {instance.number}", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("part", "state", "process", "pid", "address", "since", "memory"):
-        table.add_column(heading, no_wrap=heading != "address")
+    for heading in ("part", "state", "since", "memory", "address"):
+        table.add_column(heading, no_wrap=True)
     for found in parts.status(instance):
         for row in _rows(found):
             table.add_row(*row)
@@ -191,15 +194,15 @@ def _show(instance: Instance) -> None:
 
 
 def _rows(found: PartStatus) -> Iterator[tuple[str, ...]]:
-    """A line for the part, then one for each of its processes."""
-    since = f"{(datetime.now(UTC) - found.since).total_seconds():.0f} s" if found.since else ""
+    """A line for the part, then one for each of its processes with its pid."""
+    since = in_words((datetime.now(UTC) - found.since).total_seconds()) if found.since else ""
     memory = sum(process.resident_bytes for process in found.processes)
     condition = f"[{COLOURS[found.condition]}]{found.condition}[/]"
-    yield (f"[bold]{found.part}[/]", condition, "", "", "", since, _mebibytes(memory))
+    yield (f"[bold]{found.part}[/]", condition, since, _mebibytes(memory), "")
     for process in found.processes:
-        address = ", ".join(found.addresses[name] for name in LISTENERS.get(process.name, ()) if name in found.addresses)
-        pid = str(process.pid) if process.pid is not None else "[red]ended[/]"
-        yield ("", "", process.name, pid, address, "", _mebibytes(process.resident_bytes))
+        addresses = [found.addresses[name] for name in LISTENERS.get(process.name, ()) if name in found.addresses]
+        pid = f"pid {process.pid}" if process.pid is not None else "[red]ended[/]"
+        yield (f"  {process.name}", pid, "", _mebibytes(process.resident_bytes), "\n".join(addresses))
 
 
 def _mebibytes(size: int) -> str:
@@ -226,7 +229,7 @@ def _log_files(part: Selection, instance: Instance, process: str | None) -> Iter
 
 def _environment(instance: Instance) -> dict[str, str]:
     found = {one.part: one for one in parts.status(instance)}
-    exported = {}
+    exported: dict[str, str] = {}
     if found[Part.KUBERNETES].condition is not Condition.DOWN:
         environment = Kubernetes(instance).environment
         exported |= {"KUBECONFIG": environment["KUBECONFIG"], "PATH": environment["PATH"]}

@@ -5,16 +5,14 @@ interrupted, never leave half a part. A changed recipe is built anew.
 """
 
 import hashlib
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from testbed import buildah, debian, state
-from testbed.errors import BuildError, MissingToolError
+from testbed import buildah, commands, debian, state
+from testbed.errors import MissingToolError
 from testbed.layout import RECIPES
 from testbed.progress import Progress
 
@@ -52,30 +50,12 @@ class Build:
     log: Path
 
     def run(self, argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None) -> str:
-        """Run a command to its end; its output joins the log, its standard output is returned as well.
+        """Run a command of the build; returns its standard output.
 
         Raises:
-            BuildError: it failed.
+            CommandError: it failed.
         """
-        with self.log.open("a") as log:
-            log.write(f"$ {' '.join(map(str, argv))}\n")
-            log.flush()
-            done = subprocess.run(
-                list(map(str, argv)),
-                cwd=cwd,
-                env={**os.environ, **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                check=False,
-            )
-            log.write(done.stdout)
-        if done.returncode != 0:
-            end = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-            msg = f"{argv[0]} failed with exit code {done.returncode}; the end of {self.log}:\n{end}"
-            raise BuildError(msg)
-        return done.stdout
+        return commands.run(argv, log=self.log, cwd=cwd, env=env)
 
 
 @dataclass(frozen=True)
@@ -111,7 +91,7 @@ class Artifact:
         """Build unless it is there; returns its folder.
 
         Raises:
-            BuildError: a command failed; the message has the end of its log.
+            CommandError: a command failed; the message has the end of its log.
             MissingToolError: a program that it needs is missing and cannot be installed.
         """
         target = self.folder(cache)
@@ -146,7 +126,7 @@ def ensure(names: Sequence[Name], cache: Path, progress: Progress) -> None:
     """Build what is missing of these, telling beforehand what and how long.
 
     Raises:
-        BuildError: a build failed.
+        CommandError: a build failed.
     """
     missing = [ARTIFACTS[name] for name in names if not ARTIFACTS[name].is_built(cache)]
     progress.plan({artifact.title: artifact.seconds for artifact in missing})
@@ -241,9 +221,7 @@ ARTIFACTS: Mapping[Name, Artifact] = {
             {},
         ),
         Artifact(Name.COREDNS, "1.14.5", 75, RECIPES / "go" / "coredns", _go(Name.COREDNS, "."), {}),
-        Artifact(
-            Name.HELM, "3.19.0", 75, RECIPES / "go" / "helm", _go(Name.HELM, "helm.sh/helm/v3/cmd/helm"), {}
-        ),
+        Artifact(Name.HELM, "3.19.0", 75, RECIPES / "go" / "helm", _go(Name.HELM, "helm.sh/helm/v3/cmd/helm"), {}),
         Artifact(
             Name.HELM_UNITTEST,
             "1.1.2",

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-# Only the API variables of pip that name where packages come from matter inside a build; each becomes a line of pip.conf.
+# pip's settings on this machine (where packages come from, which certificate) become lines of a mounted pip.conf.
 PIP_PREFIX = "PIP_"
 ENVIRONMENT = {"BUILDAH_ISOLATION": "chroot"}
 CERTIFICATES = Path("/etc/ssl/certs")

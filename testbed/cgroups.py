@@ -41,7 +41,7 @@ def exists(instance: Instance) -> bool:
 
 
 def _hierarchies() -> list[Path]:
-    """Version 2 alone is one hierarchy, version 1 one per controller (beside which version 2 may stand as `unified`)."""
+    """Version 2 alone is one hierarchy; version 1 is one per controller, with version 2 as `unified` beside them."""
     if (ROOT / "cgroup.controllers").exists():
         return [ROOT]
     return [folder for folder in ROOT.iterdir() if folder.is_dir() and not folder.is_symlink()]

@@ -73,7 +73,11 @@ class Kubernetes:
     def environment(self) -> dict[str, str]:
         """Our own environment with KUBECONFIG set and the built programs first on the PATH."""
         folders = (str(program.parent) for program in (self.kubectl, self.helm, self.helm_unittest))
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": ":".join([*folders, os.environ["PATH"]])}
+        return {
+            **processes.environment(),
+            "KUBECONFIG": str(self.kubeconfig),
+            "PATH": ":".join([*folders, os.environ["PATH"]]),
+        }
 
     def build(self, progress: Progress | None = None) -> None:
         """Build what is missing of it."""
@@ -126,7 +130,9 @@ class Kubernetes:
         """One of its processes: etcd, kube-apiserver, kube-controller-manager, kubelet, containerd, ..."""
         found = self._state()
         if found is None or name not in found.processes:
-            raise NotRunningError(f"Kubernetes has no process {name}; known are {sorted(found.processes) if found else []}")
+            raise NotRunningError(
+                f"Kubernetes has no process {name}; known are {sorted(found.processes) if found else []}"
+            )
         return found.processes[name]
 
     def kill(self, name: str) -> None:
@@ -186,10 +192,10 @@ class Kubernetes:
     def build_image(self, target: str, tag: str, progress: Progress | None = None) -> Image:
         """Build a stage of the project's Dockerfile and give it to the node; both only when something changed.
 
-        `tag` is the full name for manifests, as `localhost/parallel-consumer-runtime:dev`; set the pull policy to Never.
+        `tag` is the full name for manifests, as `localhost/parallel-consumer-runtime:dev`; with pull policy Never.
 
         Raises:
-            BuildError: the build failed.
+            CommandError: the build failed.
             NotRunningError: the node is down.
         """
         telling = progress or Progress()

@@ -11,7 +11,7 @@ IMPORT_SECONDS = 120.0
 
 
 def socket(instance: Instance) -> Path:
-    """containerd's socket."""
+    """Where containerd listens."""
     return state.folder(instance, Part.KUBERNETES) / "containerd.sock"
 
 

@@ -46,7 +46,7 @@ AUDIT_POLICY = {
 
 
 def choose_facts(instance: Instance) -> dict[str, str]:
-    """Addresses for a new cluster. With a link the API server is on it, for pods and machine alike, else on loopback."""
+    """Addresses for a new cluster. The API server is on the link, for pods and machine alike; else on loopback."""
     address = instance.host_address if network.exists(instance) else LOOPBACK
     home = state.folder(instance, Part.KUBERNETES)
     return {
@@ -93,7 +93,14 @@ def kubectl(instance: Instance, *argv: str, timeout_seconds: float = 30.0) -> su
     kubeconfig = state.folder(instance, Part.KUBERNETES) / "admin.kubeconfig"
     command = [str(program), f"--kubeconfig={kubeconfig}", *argv]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_seconds)
+        return subprocess.run(
+            command,
+            env=processes.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout_seconds,
+        )
     except subprocess.TimeoutExpired as error:
         return subprocess.CompletedProcess(command, 124, "", f"no answer in {timeout_seconds} s: {error}")
 

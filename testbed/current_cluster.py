@@ -1,4 +1,4 @@
-"""A cluster that the testbed did not make: the one of the user's own kube context. Nothing is ever started or stopped."""
+"""A cluster that the testbed did not make: that of the user's kube context. Nothing here starts or stops anything."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What the testbed raises. Each message says what was tried, what was seen and what to do; a foreign exception is chained."""
+"""What the testbed raises: each message says what was tried, what was seen and what to do. No message is made here."""
 
 
 class TestbedError(Exception):
@@ -7,8 +7,8 @@ class TestbedError(Exception):
     __test__ = False  # pytest collects by the name's first letters
 
 
-class BuildError(TestbedError):
-    """A part could not be built; the message names the log file."""
+class CommandError(TestbedError):
+    """A command of a build or of a start failed; the message has the end of its log."""
 
 
 class NotReadyError(TestbedError):

@@ -40,10 +40,10 @@ def kubernetes(testbed_instance: Instance) -> Iterator[Kubernetes]:
 
 
 @pytest.fixture(scope="session")
-def prometheus(testbed_instance: Instance, kubernetes: Kubernetes) -> Iterator[Prometheus]:
+def prometheus(kubernetes: Kubernetes) -> Iterator[Prometheus]:
     """Prometheus with prometheus-operator beside the cluster: PodMonitor and PrometheusRule objects are really read."""
-    with borrowed(Part.PROMETHEUS, instance=testbed_instance):
-        yield Prometheus(testbed_instance)
+    with borrowed(Part.PROMETHEUS, instance=kubernetes.instance):
+        yield Prometheus(kubernetes.instance)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def program(cache: Path, progress: Progress | None = None) -> Path:
 
 
 class HostPrometheus:
-    """A running Prometheus. `targets` is a file in the format of file_sd, JSON or YAML; it is re-read when it changes."""
+    """A running Prometheus. `targets` is a file as file_sd reads it, JSON or YAML; a change is noticed."""
 
     def __init__(
         self, targets: Path, *, scrape_interval: str = "1s", rules: Path | None = None, instance: Instance | None = None

@@ -1,15 +1,14 @@
 """Images without a registry: a base made by debootstrap, the pause image, and the project's own from its Dockerfile."""
 
-import contextlib
 import hashlib
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import artifacts, buildah, containers, state
-from testbed.artifacts import ARTIFACTS, Build, Name
+from testbed import artifacts, buildah, commands, containers, state
+from testbed.artifacts import ARTIFACTS, Name
 from testbed.layout import PROJECT, Instance, Part
 from testbed.progress import Progress
 
@@ -41,7 +40,7 @@ def build(
     The build context is the Dockerfile's folder. Inputs are what its COPY and ADD lines name.
 
     Raises:
-        BuildError: buildah failed; the message has the end of its log.
+        CommandError: buildah failed; the message has the end of its log.
     """
     digest = _digest(dockerfile, target, tag)
     folder = cache / "images"
@@ -93,11 +92,12 @@ def _build(target: str, tag: str, *, dockerfile: Path, base: str, cache: Path, a
     archive.parent.mkdir(parents=True, exist_ok=True)
     draft = archive.with_suffix(".draft")
     draft.unlink(missing_ok=True)
-    with _job(cache, f"image-{target}") as job:
-        options = ["--layers", "--network", "host", "--build-arg", f"BASE_IMAGE={base}", "--target", target]
-        mounts = buildah.build_mounts(job.draft)
-        _run(job, cache, "bud", *options, *mounts, "--file", dockerfile, "--tag", tag, dockerfile.parent)
-        _run(job, cache, "push", tag, f"oci-archive:{draft}:{tag}")
+    run = _buildah(cache, f"image-{target}")
+    options = ["--layers", "--network", "host", "--build-arg", f"BASE_IMAGE={base}", "--target", target]
+    with tempfile.TemporaryDirectory(prefix="testbed-") as scratch:
+        mounts = buildah.build_mounts(Path(scratch))
+        run("bud", *options, *mounts, "--file", dockerfile, "--tag", tag, dockerfile.parent)
+    run("push", tag, f"oci-archive:{draft}:{tag}")
     for older in archive.parent.glob(f"{archive.name.rpartition('-')[0]}-*.tar"):
         older.unlink()
     draft.rename(archive)
@@ -108,24 +108,22 @@ def _ensure_base(cache: Path, progress: Progress) -> str:
     artifact = ARTIFACTS[Name.BASE_IMAGE]
     tag = f"localhost/testbed-base:{artifact.digest()[:12]}"
     artifacts.ensure([Name.BASE_IMAGE], cache, progress)
-    with _job(cache, "base-image-import") as job:
-        if tag in _run(job, cache, "images", "--format", "{{.Name}}:{{.Tag}}").split():
-            return tag
-        container = _run(job, cache, "from", "scratch").strip()
-        _run(job, cache, "add", "--quiet", container, artifact.folder(cache) / "rootfs.tar", "/")
-        _run(job, cache, "config", "--cmd", "python3", container)
-        _run(job, cache, "commit", "--rm", container, tag)
+    run = _buildah(cache, "base-image-import")
+    if tag not in run("images", "--format", "{{.Name}}:{{.Tag}}").split():
+        container = run("from", "scratch").strip()
+        run("add", "--quiet", container, artifact.folder(cache) / "rootfs.tar", "/")
+        run("config", "--cmd", "python3", container)
+        run("commit", "--rm", container, tag)
     return tag
 
 
-def _run(job: Build, cache: Path, *argv: str | Path) -> str:
-    return job.run(buildah.command(cache, *argv), cwd=cache, env=buildah.ENVIRONMENT)
-
-
-@contextlib.contextmanager
-def _job(cache: Path, name: str) -> Iterator[Build]:
-    log = cache / "logs" / f"{name}.log"
+def _buildah(cache: Path, log_name: str) -> Callable[..., str]:
+    """A function that runs buildah with a log of that name, begun anew."""
+    log = cache / "logs" / f"{log_name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
-    with tempfile.TemporaryDirectory(prefix="testbed-") as scratch:
-        yield Build(draft=Path(scratch), log=log)
+
+    def run(*argv: str | Path) -> str:
+        return commands.run(buildah.command(cache, *argv), log=log, cwd=cache, env=buildah.ENVIRONMENT)
+
+    return run

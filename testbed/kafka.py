@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed import artifacts, leftovers, network, ports, processes, readiness, state
+from testbed import artifacts, commands, leftovers, network, ports, processes, readiness, state
 from testbed.artifacts import Name
 from testbed.errors import NotRunningError
 from testbed.layout import Instance, Part, Port
@@ -151,7 +151,7 @@ class Kafka:
         Raises:
             confluent_kafka.KafkaException: the broker refused, for one because the topic exists.
         """
-        from confluent_kafka.admin import NewTopic
+        from confluent_kafka.cimpl import NewTopic
 
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
         admin = self.admin()  # held until the result is there: the client's end would cancel the request
@@ -199,15 +199,12 @@ class Kafka:
     def _format(self) -> None:
         if (self._folder / "data" / "meta.properties").exists():
             return
-        log = artifacts.Build(draft=self._folder, log=self._folder / "format.log")
-        log.run(
-            [*JAVA, "-cp", self._classpath, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID]
-            + ["-c", str(self._properties)],
-            cwd=self._folder,
-        )
+        tool: list[str | Path] = [*JAVA, "-cp", self._classpath, "kafka.tools.StorageTool"]
+        command = [*tool, "format", "-t", CLUSTER_ID, "-c", self._properties]
+        commands.run(command, log=self._folder / "format.log", cwd=self._folder)
 
     def _spawn(self, found: PartState) -> ProcessRecord:
-        command = [*JAVA, "-cp", self._classpath, "kafka.Kafka", self._properties]
+        command: list[str | Path] = [*JAVA, "-cp", self._classpath, "kafka.Kafka", self._properties]
         return processes.spawn(self.instance, found, "kafka", command)
 
     @property

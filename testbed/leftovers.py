@@ -1,4 +1,4 @@
-"""What of a part is still on the machine: processes, mounts, links, namespaces, cgroups. Found by looking, not by record.
+"""What of a part is still on the machine: processes, mounts, links, namespaces, cgroups. Seen, not recorded.
 
 `down` sweeps with it, so that a crash or a half-failed `up` leaves nothing either; tests count with it.
 """

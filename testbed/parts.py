@@ -1,5 +1,6 @@
 """Up, down and status over the parts: what needs what, one command at a time, and nothing left behind."""
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def build(*parts: Part, instance: Instance | None = None, progress: Progress | N
     """Build everything that the parts need and start nothing; none named means all.
 
     Raises:
-        BuildError: a build failed.
+        CommandError: a build failed.
     """
     where = instance or Instance()
     for part in with_needs(parts):
@@ -131,7 +132,7 @@ def build(*parts: Part, instance: Instance | None = None, progress: Progress | N
 def remove(parts: Iterable[Part], instance: Instance, progress: Progress) -> None:
     """`down` for a caller that holds the lock."""
     named = set(parts) or set(Part)
-    doomed = [part for part in reversed(NEEDS) if named & {part, *NEEDS[part]}]
+    doomed = [part for part in reversed(list(NEEDS)) if named & {part, *NEEDS[part]}]
     for part in doomed:
         if state.load(instance, part) is not None or state.folder(instance, part).exists():
             with progress.step(f"Stop {part}"):
@@ -169,6 +170,7 @@ def _remove_rest(instance: Instance) -> None:
     for part in Part:  # what a crash left without a record
         leftovers.sweep(instance, part)
     network.remove(instance)
+    shutil.rmtree(instance.run, ignore_errors=True)
     if found := leftovers.find(instance):
         raise TestbedError(f"testbed instance {instance.number} could not be taken down whole; left are {found}")
 

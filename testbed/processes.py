@@ -13,6 +13,7 @@ from testbed.layout import MARKER_VARIABLE, Instance, Part
 from testbed.state import PartState, ProcessRecord
 
 POLL_SECONDS = 0.05
+PROXY_VARIABLES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 
 
 def spawn(
@@ -40,7 +41,7 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=home,
-            env={**os.environ, **(env or {}), MARKER_VARIABLE: str(home)},
+            env={**environment(), **(env or {}), MARKER_VARIABLE: str(home)},
             start_new_session=True,
         )
     record = ProcessRecord(name=name, pid=child.pid, started_ticks=started_ticks(child.pid) or 0, log=log)
@@ -48,6 +49,11 @@ def spawn(
     part.processes[name] = record
     state.save(instance, part)
     return record
+
+
+def environment() -> dict[str, str]:
+    """Our own environment without a proxy: the testbed's addresses are all on this machine."""
+    return {name: value for name, value in os.environ.items() if name.lower() not in PROXY_VARIABLES}
 
 
 def alive(record: ProcessRecord) -> bool:

@@ -20,7 +20,7 @@ class Progress:
     """Reports steps one after the other. Expected durations make the remaining time; it is an estimate and says so."""
 
     def __init__(self, *, console: Console | None = None, expected_seconds: Mapping[str, float] | None = None) -> None:
-        self._console = console or Console(file=sys.stderr, highlight=False)
+        self._console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
         self._expected = dict(expected_seconds or {})
 
     def plan(self, expected_seconds: Mapping[str, float]) -> None:

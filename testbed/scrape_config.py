@@ -12,7 +12,9 @@ import json
 import logging
 import selectors
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +80,7 @@ class Follower:
 
 
 def files(items: list[dict[str, Any]], folder: Path, *, alertmanager: str) -> dict[Path, str]:
-    """The files that Prometheus shall read, from the operator's Secrets and ConfigMaps; none before it has made them."""
+    """Files for Prometheus to read, from the operator's Secrets and ConfigMaps; none before the operator made them."""
     wanted: dict[Path, str] = {}
     for item in items:
         name, data = item["metadata"]["name"], item.get("data", {})
@@ -128,13 +130,15 @@ def _wait_for_output(watches: list[subprocess.Popen[bytes]]) -> None:
                 selector.register(watch.stdout, selectors.EVENT_READ, watch.stdout)
         timeout = LEVEL_SECONDS
         while ready := selector.select(timeout):
-            if not all([key.data.read1(65536) for key, _ in ready]):
+            said = [key.data.read1(65536) for key, _ in ready]
+            if not all(said):
                 return  # a watch ended
             timeout = SETTLE_SECONDS
 
 
 def main() -> None:
     """Follow until ended."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the watches are ended with us
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     parser = argparse.ArgumentParser(description=__doc__)
     for option in ("kubectl", "kubeconfig", "prometheus", "alertmanager"):

@@ -16,6 +16,12 @@ from pydantic import BaseModel, Field
 from testbed.layout import Instance, Part
 
 
+@cache
+def boot_id() -> str:
+    """Identity of this boot of the machine: pids and start times of an earlier one mean nothing."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 class ProcessRecord(BaseModel):
     """One started process. A pid alone is not an identity: the kernel hands it out again."""
 
@@ -30,7 +36,7 @@ class PartState(BaseModel):
 
     part: Part
     since: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    boot_id: str = Field(default_factory=lambda: boot_id())
+    boot_id: str = Field(default_factory=boot_id)
     complete: bool = Field(default=False, description="true once the part was seen ready")
     facts: dict[str, str] = Field(default_factory=dict)
     processes: dict[str, ProcessRecord] = Field(default_factory=dict)
@@ -63,12 +69,6 @@ def save(instance: Instance, state: PartState) -> None:
 def forget(instance: Instance, part: Part) -> None:
     """Remove the record; the part counts as down."""
     _file(instance, part).unlink(missing_ok=True)
-
-
-@cache
-def boot_id() -> str:
-    """Identity of this boot of the machine: pids and start times of an earlier one mean nothing."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _file(instance: Instance, part: Part) -> Path:
