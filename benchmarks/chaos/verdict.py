@@ -18,6 +18,8 @@ Place = tuple[int, int]
 """(partition, offset)."""
 Truth = Mapping[int, Sequence[Content]]
 """What the topic holds, by partition; the index is the offset, `poison` is whether every attempt raises."""
+LATE_NANOSECONDS = 500_000_000
+"""A completion is on its way from the handler to the ledger for less than this, also on a busy machine."""
 _UNCLEAN = {Ending.KILLED, Ending.CRASHED, Ending.LOST}
 
 
@@ -104,7 +106,7 @@ def judge(evidence: Evidence) -> Verdict:
     poison = poisoned(truth)
     missing = [place for place in places(truth) if place not in first and place not in evidence.dead_letters]
     passed = sum(offset < evidence.committed.get(partition, 0) for partition, offset in missing)
-    rerun_allowed = [uncovered(assignment, attempts) for assignment, attempts in runs if may_run_again(assignment)]
+    rerun_allowed = [may_run_again(assignment, attempts) for assignment, attempts in runs]
     return Verdict(
         messages=sum(map(len, truth.values())),
         lost=passed,
@@ -180,9 +182,18 @@ def uncovered(assignment: Assignment, attempts: Iterable[Attempt]) -> frozenset[
     )
 
 
-def may_run_again(assignment: Assignment) -> bool:
-    """Return whether an assignment ended in a way after which finished messages may run again."""
-    return assignment.ending in _UNCLEAN or assignment.dropped > 0 or assignment.commit_failed_last
+def may_run_again(assignment: Assignment, attempts: Iterable[Attempt]) -> frozenset[Place]:
+    """Return what finished in an assignment and may, by the way in which it ended, run again.
+
+    After an orderly revoke that dropped something that is only what finished about when the last commit was sent, or
+    after it: anything earlier should have been in that commit.
+    """
+    if _is_unclean(assignment):
+        return uncovered(assignment, attempts)
+    if assignment.dropped == 0:
+        return frozenset()
+    last_sent = assignment.commits[-1].sent if assignment.commits else assignment.ended
+    return uncovered(assignment, [each for each in attempts if each.ended > last_sent - LATE_NANOSECONDS])
 
 
 def duplicates_bound(assignment: Assignment, attempts: Iterable[Attempt]) -> int:
@@ -191,9 +202,13 @@ def duplicates_bound(assignment: Assignment, attempts: Iterable[Attempt]) -> int
     After a kill, a crash, a loss or a failed last commit: what finished (or was just running, and finished in an
     orphaned worker) since the last acknowledged commit. After a revoke: what was dropped when its grace was over.
     """
-    if assignment.ending in _UNCLEAN or assignment.commit_failed_last:
+    if _is_unclean(assignment):
         return len(uncovered(assignment, attempts))
     return assignment.dropped
+
+
+def _is_unclean(assignment: Assignment) -> bool:
+    return assignment.ending in _UNCLEAN or assignment.commit_failed_last
 
 
 def commits_for_unowned(history: History) -> int:
