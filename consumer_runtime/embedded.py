@@ -8,7 +8,7 @@ protocols), commits and transactions work, and other processes of this machine c
 import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from confluent_kafka import KafkaException, Producer
 
@@ -19,6 +19,8 @@ PARTITIONS = 4
 BYTES_PER_PARTITION_AT_MOST = 4_000_000
 """Stay below: the mock cluster forgets what is older than about 5 MB."""
 _ANSWER_SECONDS = 10.0
+_BY_KEY = -1
+"""librdkafka's RD_KAFKA_PARTITION_UA: the partitioner chooses."""
 
 
 class EmbeddedKafkaError(ConsumerError):
@@ -48,7 +50,7 @@ class EmbeddedKafka:
             raise EmbeddedKafkaError(f"the embedded Kafka did not answer within {_ANSWER_SECONDS:g} s") from error
         self.bootstrap_servers = ",".join(f"{each.host}:{each.port}" for each in addresses)
 
-    def __enter__(self) -> "EmbeddedKafka":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,12 +91,10 @@ class EmbeddedKafka:
 
     @staticmethod
     def _send(producer: Producer, topic: str, record: Record, delivered: Any) -> None:
-        where = {} if record.partition is None else {"partition": record.partition}
+        partition = _BY_KEY if record.partition is None else record.partition
         while True:
             try:
-                producer.produce(
-                    topic, record.value, record.key, headers=list(record.headers), on_delivery=delivered, **where
-                )
+                producer.produce(topic, record.value, record.key, partition, delivered, headers=list(record.headers))
             except BufferError:  # the queue is full: the poll below delivers some of it, then try again
                 producer.poll(0.1)
             else:

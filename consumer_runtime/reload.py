@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import structlog
 from pydantic import BaseModel
 
-from consumer_runtime import secrets, settings_file
+from consumer_runtime import settings_file
 from consumer_runtime.contract.knobs import Knobs, ProcessKnobs
 from consumer_runtime.contract.settings import RuntimeSettings
 from consumer_runtime.contract.state import RejectedSettings
+from consumer_runtime.errors import StartFailure
 from consumer_runtime.settings_file import SettingsRejectedError, field_path
 
 LOOK_SECONDS = 0.2
@@ -28,7 +29,10 @@ class Target(Protocol):
     """What new settings are handed to."""
 
     def apply(self, settings: RuntimeSettings) -> None:
-        """Bring the hot settings into force; safe from any thread."""
+        """Bring the hot settings into force; safe from any thread.
+
+        Raises StartFailure when a value cannot be taken, TimeoutError when the consumer is too busy to answer.
+        """
 
 
 class SettingsWatch:
@@ -83,20 +87,37 @@ class SettingsWatch:
             self.look()
 
     def _take(self, settings: RuntimeSettings) -> None:
-        was_rejected, self.rejected = self.rejected, None
-        self._on_rejected(False)
         if settings == self._in_force:
-            if was_rejected:
-                _log.info("settings file is good again", generation=settings.generation)
+            self._accept(settings)
             return
         self.restart_needed = restart_fields(self._started_with, settings)
         live = keep_restart_fields(self._started_with, settings)
-        self._target.apply(secrets.with_secrets(live, secrets.directory()))
+        if not self._applied(live):
+            return
+        self._accept(settings)
         changes = {field_path(where): after for where, _, after in differences(self._in_force, settings)}
         self._in_force = settings
         _log.info("settings applied", generation=settings.generation, changes=changes)
         if self.restart_needed:
             _log.warning("settings that need a restart are not in force yet", fields=list(self.restart_needed))
+
+    def _accept(self, settings: RuntimeSettings) -> None:
+        if self.rejected is not None:
+            _log.info("settings file is good again", generation=settings.generation)
+        self.rejected = None
+        self._on_rejected(False)
+
+    def _applied(self, live: RuntimeSettings) -> bool:
+        try:
+            self._target.apply(live)
+        except StartFailure as failure:
+            told = failure.error
+            raise SettingsRejectedError(field=told.field, value=told.value, remedy=told.remedy) from failure
+        except TimeoutError:
+            _log.warning("the consumer is too busy to take new settings; trying again", generation=live.generation)
+            self._identity = self._content = None
+            return False
+        return True
 
     def _refuse(self, error: SettingsRejectedError) -> None:
         self.rejected = error.rejected
