@@ -118,6 +118,8 @@ class Baseline(StatusModel):
     """The handler's own mean time, in microseconds."""
     latency_ms_p99: Count
     """From admission to completion."""
+    pauses_milli: Count
+    """Pauses for backpressure, in thousandths per second and pod."""
     replicas: Annotated[int, Field(ge=0, le=100_000)]
     """Pods that were ready."""
 
@@ -134,8 +136,6 @@ class OpenVerify(StatusModel):
     rule: Text
     """The rule that asked for the step."""
     started_at: AwareDatetime
-    applied_at: AwareDatetime | None = None
-    """When every ready pod had reported the step's generation; the judging window begins here."""
     deadline: AwareDatetime
     """When it is judged Inconclusive at the latest."""
     baseline: Baseline
@@ -217,6 +217,8 @@ class TuningStatus(StatusModel):
     recommendation: Recommendation | None = None
     saturated: Saturation | None = None
     verifying: OpenVerify | None = None
+    starts: KnobValues = KnobValues()
+    """The resource's own values that tuning set out from; a knob whose own value is edited starts anew."""
     blocked: Annotated[tuple[Block, ...], Field(max_length=6)] = ()
     paces: Paces = Paces()
     frozen: bool = False
