@@ -7,7 +7,6 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-GENERATED := crds charts docs/reference docs/runbook.md
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-cluster test test-cluster check generate bench image chaos
@@ -31,7 +30,7 @@ demo-cluster: $(STAMP) ## The same on a real cluster, of the testbed or CLUSTER=
 	$(BIN)/python -m testbed.demo --cluster $(CLUSTER) $(ARGS)
 
 test: $(STAMP) ## Unit, simulation, and integration on a real Kafka: all that needs no cluster
-	$(BIN)/pytest -m "not cluster" tests/unit tests/simulation tests/integration $(ARGS)
+	$(BIN)/pytest -m "not cluster" --ignore=tests/e2e tests $(ARGS)
 
 test-cluster: $(STAMP) ## Integration on a real API server, the chart, and end to end on pods
 	$(BIN)/pytest -m cluster tests $(ARGS)
@@ -40,12 +39,15 @@ check: $(STAMP) ## Style, types, layers, house rules, and generated files up to 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy charts
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit/test_tidy.py
 	$(BIN)/python -m parallel_consumer_operator generate --check
+	$(BIN)/python charts/generate.py --check
 
-generate: $(STAMP) ## Write the CRD, the chart's copy and README, and the reference pages anew
+generate: $(STAMP) ## Write the CRD, the reference pages and the chart's generated files anew
 	$(BIN)/python -m parallel_consumer_operator generate
+	$(BIN)/python charts/generate.py
 
 bench: $(STAMP) ## Compare with the peers on one topic, broker and machine; writes build/compare.json
 	$(BIN)/python -m benchmarks.compare $(ARGS)

@@ -1,0 +1,31 @@
+{{/* What the operator may do in each namespace that it looks after; the same in a ClusterRole and in a Role. */}}
+{{- define "operator.rules" -}}
+# The resources themselves: read, never written.
+- apiGroups: [parallelconsumer.dev]
+  resources: [parallelconsumers]
+  verbs: [get, list, watch]
+- apiGroups: [parallelconsumer.dev]
+  resources: [parallelconsumers/status]
+  verbs: [patch]
+# What a resource is made into. Server-side apply is a patch, and a create where there is nothing yet.
+- apiGroups: [""]
+  resources: [configmaps, serviceaccounts]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors]
+  verbs: [get, create, patch, delete]
+# Pods are looked at, and touched so that the kubelet brings new settings at once.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch, patch]
+# Secrets that a resource names: read to notice that they are missing or have changed.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [get, create, patch]
+{{- end -}}
