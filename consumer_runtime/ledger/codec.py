@@ -103,6 +103,8 @@ def _checked(method: str, watermark: int, encoded: str) -> bytes:
         body = base64.b85decode(encoded)
     except ValueError as error:
         raise UnreadableMapError(f"the offset map is not Base85: {error}") from error
+    if base64.b85encode(body).decode("ascii") != encoded:
+        raise UnreadableMapError("the offset map is not spelled as ours are")
     if body[:_CRC_BYTES] != _crc(method, watermark, body[_CRC_BYTES:]):
         raise UnreadableMapError(f"the offset map is damaged, or belongs to another offset than {watermark}")
     return body[_CRC_BYTES:]

@@ -158,6 +158,4 @@ def _send(consumer: Consumer, commits: list[_Committed]) -> None:
 
 
 def _offset(commit: _Committed) -> TopicPartition:
-    return TopicPartition(
-        commit.assignment.topic, commit.assignment.partition, commit.watermark, metadata=commit.text
-    )
+    return TopicPartition(commit.assignment.topic, commit.assignment.partition, commit.watermark, metadata=commit.text)
