@@ -42,15 +42,15 @@ def build(
     Raises:
         CommandError: buildah failed; the message has the end of its log.
     """
-    digest = _digest(dockerfile, target, tag)
+    identity = digest(dockerfile, target, tag)
     folder = cache / "images"
-    archive = folder / f"{tag.replace('/', '_').replace(':', '_')}-{digest[:12]}.tar"
+    archive = folder / f"{tag.replace('/', '_').replace(':', '_')}-{identity[:12]}.tar"
     with state.locked(cache / "locks" / "images.lock"):
         if not archive.exists():
             base = _ensure_base(cache, progress)
             with progress.step(f"Image {tag}"):
                 _build(target, tag, dockerfile=dockerfile, base=base, cache=cache, archive=archive)
-    return Image(tag=tag, archive=archive, digest=digest)
+    return Image(tag=tag, archive=archive, digest=identity)
 
 
 def load(instance: Instance, image: Image, progress: Progress) -> None:
@@ -74,7 +74,8 @@ def sources(dockerfile: Path) -> Iterator[Path]:
             yield from sorted(dockerfile.parent.glob(pattern))
 
 
-def _digest(dockerfile: Path, target: str, tag: str) -> str:
+def digest(dockerfile: Path, target: str, tag: str) -> str:
+    """Identity of an image: the stage, its name, the base and every input."""
     total = hashlib.sha256(f"{target} {tag} {ARTIFACTS[Name.BASE_IMAGE].digest()}".encode())
     for file in [dockerfile, *(file for source in sources(dockerfile) for file in _files(source))]:
         total.update(f"{file.relative_to(dockerfile.parent)} {file.stat().st_mode}\n".encode())
