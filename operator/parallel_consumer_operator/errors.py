@@ -35,3 +35,7 @@ class UnavailableError(ClusterError):
 
 class PodUnreachableError(OperatorError):
     """A pod did not answer at `/state`."""
+
+
+class MetricsUnavailableError(OperatorError):
+    """What the tuner needs to know is not to be had: missing, stale, not a number, or of some pods only."""

@@ -57,10 +57,6 @@ class Port(Protocol):
         """Return the ParallelConsumer, None when there is none."""
         ...
 
-    async def resources(self) -> list[Manifest]:
-        """Return every ParallelConsumer that this operator watches."""
-        ...
-
     async def child(self, key: Key, kind: KindRef, name: str) -> Manifest | None:
         """Return one object by its name in the resource's namespace; None when it, or its kind, does not exist."""
         ...
@@ -69,8 +65,8 @@ class Port(Protocol):
         """Return the consumer's pods: `metadata.name`, `.uid`, `status.podIP`, `.containerStatuses` and so on."""
         ...
 
-    async def secret_versions(self, key: Key, names: frozenset[str]) -> dict[str, str | None]:
-        """Return a fingerprint of each named Secret's contents, None for one that does not exist; never the contents."""
+    async def secret_versions(self, key: Key, secrets: frozenset[str]) -> dict[str, str | None]:
+        """Return a fingerprint of each Secret's contents by name, None where there is none; never the contents."""
         ...
 
     async def apply(self, manifest: Manifest, *, resource_version: str | None = None) -> Manifest:

@@ -31,7 +31,7 @@ def optional_fields(contract: type[BaseModel], *, name: str, leave_out: tuple[st
     The built-in default is named in the description instead; `desired/effective.py` puts it in.
     """
     fields: dict[str, Any] = {
-        key: (Annotated[field.annotation, _described(field)] | None, None)  # type: ignore[name-defined]
+        key: (Annotated[field.annotation, _described(field)] | None, None)
         for key, field in contract.model_fields.items()
         if key not in leave_out
     }

@@ -84,8 +84,8 @@ class EffectiveStatus(StatusModel):
     """Counts the writes of the settings."""
     pods_applied: int = 0
     """Ready pods that report this generation as in force."""
-    apply_seconds: Annotated[str, Field(max_length=16)] | None = None
-    """Seconds from the last write of the settings until every ready pod reported it."""
+    apply_milliseconds: int | None = None
+    """From the last write of the settings until every ready pod reported it."""
     knobs: Annotated[list[EffectiveKnob], Field(max_length=64)] = []
     """Every knob, its value, and who decided it."""
 

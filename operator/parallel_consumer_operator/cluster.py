@@ -1,0 +1,299 @@
+"""Kubernetes behind the port: the only importer of `kubernetes`, whose errors end here.
+
+Kinds are stated, not discovered: discovery costs requests and permissions, and goes stale when a definition is installed
+later.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config.config_exception import ConfigException
+from kubernetes.aio.dynamic import DynamicClient, Resource
+from pydantic import ValidationError
+
+from consumer_runtime.contract import pod as contract
+from consumer_runtime.contract.state import RuntimeState
+from parallel_consumer_operator.errors import (
+    ClusterError,
+    ConflictError,
+    DeniedError,
+    NotFoundError,
+    PodUnreachableError,
+    UnavailableError,
+)
+from parallel_consumer_operator.port import Event, Key, KindRef, Manifest
+from parallel_consumer_operator.resource import names
+
+REQUEST_SECONDS = 10.0
+STATE_SECONDS = 2.0
+REQUESTS_AT_ONCE = 32
+"""Requests to the API server under way at most; the rest wait their turn here instead of being throttled there."""
+
+_RESOURCE = KindRef(names.API_VERSION, names.KIND)
+_POD = KindRef("v1", "Pod")
+_SECRET = KindRef("v1", "Secret")
+_EVENT = KindRef("v1", "Event")
+_PLURALS = {
+    _RESOURCE: names.PLURAL,
+    _POD: "pods",
+    _SECRET: "secrets",
+    _EVENT: "events",
+    KindRef("v1", "ConfigMap"): "configmaps",
+    KindRef("v1", "ServiceAccount"): "serviceaccounts",
+    KindRef("apps/v1", "Deployment"): "deployments",
+    KindRef("monitoring.coreos.com/v1", "PodMonitor"): "podmonitors",
+}
+
+
+class Cluster:
+    """The port to one Kubernetes cluster; made by `connect`."""
+
+    def __init__(self, client: ApiClient, *, identity: str) -> None:
+        self._client = DynamicClient(client)
+        self._identity = identity
+        self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STATE_SECONDS))
+
+    async def close(self) -> None:
+        """Close the connections to pods."""
+        await self._http.close()
+
+    async def resource(self, key: Key) -> Manifest | None:
+        """See `Port.resource`."""
+        return await self._read(_RESOURCE, key.namespace, key.name)
+
+    async def child(self, key: Key, kind: KindRef, name: str) -> Manifest | None:
+        """See `Port.child`."""
+        return await self._read(kind, key.namespace, name)
+
+    async def pods(self, key: Key) -> list[Manifest]:
+        """See `Port.pods`."""
+        selector = f"{names.LABEL_NAME}={key.name},{names.LABEL_APPLICATION}={names.APPLICATION}"
+        found = await self._ask(
+            self._client.get(self._kind(_POD), namespace=key.namespace, label_selector=selector, **_OPTIONS)
+        )
+        items: list[Manifest] = found.get("items") or []
+        return items
+
+    async def secret_versions(self, key: Key, secrets: frozenset[str]) -> dict[str, str | None]:
+        """See `Port.secret_versions`."""
+        found = await asyncio.gather(*(self._read(_SECRET, key.namespace, name) for name in sorted(secrets)))
+        return {name: _fingerprint(secret) for name, secret in zip(sorted(secrets), found, strict=True)}
+
+    async def apply(self, manifest: Manifest, *, resource_version: str | None = None) -> Manifest:
+        """See `Port.apply`."""
+        if resource_version is not None:
+            manifest = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": resource_version}}
+        kind = KindRef(manifest["apiVersion"], manifest["kind"])
+        return await self._ask(
+            self._client.server_side_apply(
+                self._kind(kind),
+                body=manifest,
+                namespace=manifest["metadata"]["namespace"],
+                field_manager=names.FIELD_MANAGER,
+                force_conflicts=True,
+                **_OPTIONS,
+            )
+        )
+
+    async def delete(self, key: Key, kind: KindRef, name: str) -> None:
+        """See `Port.delete`."""
+        try:
+            await self._ask(self._client.delete(self._kind(kind), name=name, namespace=key.namespace, **_OPTIONS))
+        except NotFoundError:
+            return
+
+    async def write_status(self, key: Key, status: Manifest) -> None:
+        """See `Port.write_status`."""
+        body = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"name": key.name, "namespace": key.namespace},
+            "status": status,
+        }
+        try:
+            await self._ask(
+                self._client.server_side_apply(
+                    self._kind(_RESOURCE).subresources["status"],
+                    body=body,
+                    name=key.name,
+                    namespace=key.namespace,
+                    field_manager=names.FIELD_MANAGER,
+                    force_conflicts=True,
+                    **_OPTIONS,
+                )
+            )
+        except NotFoundError:
+            return
+
+    async def post_event(self, resource: Manifest, event: Event) -> None:
+        """See `Port.post_event`."""
+        body = _event_manifest(resource, event, identity=self._identity, now=datetime.now(UTC))
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        before = await self._read(_EVENT, namespace, name)
+        if before is None:
+            await self._ask(self._client.create(self._kind(_EVENT), body=body, namespace=namespace, **_OPTIONS))
+            return
+        again = {"count": int(before.get("count") or 1) + 1, "lastTimestamp": body["lastTimestamp"]}
+        await self._merge(_EVENT, namespace, name, again)
+
+    async def touch_pod(self, key: Key, pod: str, value: str) -> None:
+        """See `Port.touch_pod`."""
+        try:
+            await self._merge(
+                _POD, key.namespace, pod, {"metadata": {"annotations": {names.ANNOTATION_TOUCHED: value}}}
+            )
+        except NotFoundError:
+            return
+
+    async def pod_state(self, pod: Manifest) -> RuntimeState:
+        """See `Port.pod_state`."""
+        name, address = pod["metadata"]["name"], (pod.get("status") or {}).get("podIP")
+        if not address:
+            raise PodUnreachableError(f"pod {name} has no address yet")
+        host = f"[{address}]" if ":" in address else address
+        try:
+            async with self._http.get(f"http://{host}:{contract.PORT}{contract.STATE_PATH}") as response:
+                response.raise_for_status()
+                return RuntimeState.model_validate_json(await response.read())
+        except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
+            raise PodUnreachableError(f"pod {name} does not answer at {address}: {type(error).__name__}") from error
+
+    async def _read(self, kind: KindRef, namespace: str, name: str) -> Manifest | None:
+        try:
+            return await self._ask(self._client.get(self._kind(kind), name=name, namespace=namespace, **_OPTIONS))
+        except NotFoundError:
+            return None
+
+    async def _merge(self, kind: KindRef, namespace: str, name: str, body: Manifest) -> None:
+        await self._ask(
+            self._client.patch(
+                self._kind(kind),
+                body=body,
+                name=name,
+                namespace=namespace,
+                content_type="application/merge-patch+json",
+                **_OPTIONS,
+            )
+        )
+
+    async def _ask(self, request: Awaitable[Any]) -> Manifest:
+        async with self._turns, _translated():
+            response = await request
+            answer: Manifest = await response.json()
+            return answer
+
+    def _kind(self, kind: KindRef) -> Resource:
+        group, _, version = kind.api_version.rpartition("/")
+        plural = _PLURALS[kind]
+        return Resource(
+            prefix="apis" if group else "api",
+            group=group,
+            api_version=version,
+            kind=kind.kind,
+            namespaced=True,
+            name=plural,
+            client=self._client,
+            subresources={"status": {"kind": kind.kind, "name": f"{plural}/status", "namespaced": True}},
+        )
+
+
+_OPTIONS: Any = {"serialize": False, "_request_timeout": REQUEST_SECONDS}
+
+
+@asynccontextmanager
+async def connect(*, identity: str) -> AsyncIterator[Cluster]:
+    """Connect as the pod's ServiceAccount, or else as the kubeconfig says; raises UnavailableError when neither is there."""
+    configuration = Configuration()
+    try:
+        config.load_incluster_config(client_configuration=configuration)
+    except ConfigException:
+        try:
+            await config.load_kube_config(client_configuration=configuration)
+        except (ConfigException, OSError) as error:
+            raise UnavailableError(
+                "no cluster to talk to: run in a pod, or set KUBECONFIG to the path of a kubeconfig"
+            ) from error
+    async with ApiClient(configuration) as client:
+        cluster = Cluster(client, identity=identity)
+        try:
+            yield cluster
+        finally:
+            await cluster.close()
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """Turn the client's errors into ours; the API server's own sentence is kept."""
+    try:
+        yield
+    except ApiException as error:
+        kind = _ERRORS.get(
+            error.status or 0, UnavailableError if (error.status or 500) >= _SERVER_FAULT else DeniedError
+        )
+        raise kind(_sentence(error)) from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise UnavailableError(f"the API server did not answer: {type(error).__name__}") from error
+
+
+_SERVER_FAULT = 500
+_ERRORS: dict[int, type[ClusterError]] = {
+    404: NotFoundError,
+    409: ConflictError,
+    410: ConflictError,
+    429: UnavailableError,
+}
+
+
+def _sentence(error: ApiException) -> str:
+    try:
+        message = json.loads(error.body or "")["message"]
+    except (ValueError, TypeError, KeyError):
+        message = error.reason
+    return f"{error.status}: {message}"
+
+
+def _fingerprint(secret: Manifest | None) -> str | None:
+    """Return what changes with a Secret's contents. Keyed by its uid, so that a short password cannot be guessed from it."""
+    if secret is None:
+        return None
+    contents = json.dumps(secret.get("data") or {}, sort_keys=True).encode()
+    return hmac.new(secret["metadata"]["uid"].encode(), contents, hashlib.sha256).hexdigest()[:8]
+
+
+def _event_manifest(resource: Manifest, event: Event, *, identity: str, now: datetime) -> Manifest:
+    """Return a core Event whose name follows from what it says, so that a repetition finds the first one."""
+    metadata, time = resource["metadata"], now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    said = f"{metadata['uid']} {event.reason} {event.message}"
+    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{metadata['name']}.{digest}", "namespace": metadata["namespace"]},
+        "involvedObject": {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+        },
+        "type": event.type.value,
+        "reason": event.reason,
+        "message": event.message[:1024],
+        "source": {"component": names.FIELD_MANAGER, "host": identity},
+        "reportingComponent": names.FIELD_MANAGER,
+        "reportingInstance": identity[:128],
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "count": 1,
+    }

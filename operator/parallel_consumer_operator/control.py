@@ -1,0 +1,118 @@
+"""One serial control loop per resource: woken by events, by its own timer, or by another resource's end.
+
+Knows nothing of what a pass does (`reconcile.py`), and nothing of kopf (`handlers.py`).
+"""
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from parallel_consumer_operator.errors import OperatorError
+from parallel_consumer_operator.exposition import OperatorMetrics
+from parallel_consumer_operator.port import Key, Manifest
+from parallel_consumer_operator.reconcile import Reconciler
+
+PAUSE_SECONDS = 0.2
+"""Between two passes over one resource: events come in flocks, and one pass sees all of them."""
+BACKOFF_SECONDS = (1, 2, 4, 8, 16, 32, 60)
+"""Waits after passes that failed in a row; the last one repeats."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Loop:
+    """One resource's loop."""
+
+    uid: str
+    seen: str
+    """Digest of what a person can change of the resource: our own status writes do not wake the loop."""
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    failures: int = 0
+
+
+class Control:
+    """The loops of all resources; used from one event loop only."""
+
+    def __init__(self, reconciler: Reconciler, metrics: OperatorMetrics) -> None:
+        self._reconciler, self._metrics = reconciler, metrics
+        self._loops: dict[Key, _Loop] = {}
+
+    def changed(self, manifest: Manifest) -> None:
+        """Take note of a resource as it is now: start its loop, wake it, or let it be when only the status changed."""
+        metadata = manifest["metadata"]
+        key, uid, seen = Key(metadata["namespace"], metadata["name"]), metadata["uid"], _digest(metadata)
+        loop = self._loops.get(key)
+        if loop is not None and loop.uid != uid:
+            self.gone(key, loop.uid)
+            loop = None
+        if loop is None:
+            loop = self._loops[key] = _Loop(uid=uid, seen=seen)
+            loop.task = asyncio.create_task(self._run(key, loop), name=f"control {key}")
+            self._metrics.resources.set(len(self._loops))
+        elif loop.seen != seen:
+            loop.seen = seen
+            loop.woken.set()
+
+    def wake(self, key: Key) -> None:
+        """Let a resource's loop look at once; nothing happens for one that has no loop."""
+        loop = self._loops.get(key)
+        if loop is not None:
+            loop.woken.set()
+
+    def gone(self, key: Key, uid: str) -> None:
+        """End a resource's loop, and wake those that it stood in the way of."""
+        loop = self._loops.get(key)
+        if loop is None or loop.uid != uid:
+            return
+        del self._loops[key]
+        if loop.task is not None:
+            loop.task.cancel()
+        for rival in self._reconciler.forget(key, uid):
+            self.wake(rival)
+        self._metrics.resources.set(len(self._loops))
+
+    async def stop(self) -> None:
+        """End all loops; a pass that is cut off is finished by the next process."""
+        tasks = [loop.task for loop in self._loops.values() if loop.task is not None]
+        self._loops.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, key: Key, loop: _Loop) -> None:
+        while True:
+            loop.woken.clear()
+            wait = await self._pass(key, loop)
+            await asyncio.sleep(PAUSE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(loop.woken.wait(), wait)
+
+    async def _pass(self, key: Key, loop: _Loop) -> float | None:
+        """Do one pass; whatever goes wrong in it ends here, as a wait."""
+        try:
+            with self._metrics.pass_seconds.time():
+                wait = await self._reconciler.step(key)
+        except OperatorError as error:
+            _log.warning("pass failed", resource=str(key), error=str(error))
+        except Exception:
+            # A mistake of ours in one resource must not end the loops of the others; it is logged with its trace.
+            _log.exception("pass broke", resource=str(key))
+        else:
+            loop.failures = 0
+            self._metrics.passes.labels(outcome="done").inc()
+            return wait
+        self._metrics.passes.labels(outcome="failed").inc()
+        loop.failures += 1
+        return float(BACKOFF_SECONDS[min(loop.failures, len(BACKOFF_SECONDS)) - 1])
+
+
+def _digest(metadata: dict[str, Any]) -> str:
+    return json.dumps(
+        [metadata.get("generation"), metadata.get("annotations"), metadata.get("deletionTimestamp")], sort_keys=True
+    )

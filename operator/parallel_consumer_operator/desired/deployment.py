@@ -1,0 +1,174 @@
+"""The Deployment of consumer pods. Pure. Tuned values never come here: each step would be a rollout and a rebalance."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from consumer_runtime.contract import pod
+from parallel_consumer_operator.desired.effective import Effective
+from parallel_consumer_operator.desired.owner import Owner, child
+from parallel_consumer_operator.desired.restart import restart_annotations
+from parallel_consumer_operator.port import Manifest
+from parallel_consumer_operator.resource import names
+from parallel_consumer_operator.resource.spec import KafkaSpec, ParallelConsumerSpec
+
+EXIT_SECONDS = 10
+"""Beyond the runtime's own grace: committing, closing, and the container's end."""
+_SCRATCH = "/tmp"  # noqa: S108 - a mount point in the pod, which has the directory to itself
+_COMMAND = ["python", "-m", "consumer_runtime", "run", "--config", pod.SETTINGS_FILE]
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What the cluster adds to a spec: the runtime's image, and fingerprints of the Secrets by name (None: missing)."""
+
+    runtime_image: str
+    secret_versions: Mapping[str, str | None]
+
+
+def deployment(owner: Owner, spec: ParallelConsumerSpec, effective: Effective, build: Build) -> Manifest:
+    """Return the Deployment; suspended it keeps everything but its pods."""
+    restart = restart_annotations(effective.settings, build.secret_versions)
+    return child(
+        owner,
+        api_version="apps/v1",
+        kind="Deployment",
+        name=owner.name,
+        spec={
+            "replicas": 0 if spec.suspend else spec.replicas,
+            "revisionHistoryLimit": 3,
+            "selector": {"matchLabels": owner.selector},
+            # A new pod joins before an old one leaves: with a cooperative assignor the group never stops.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": {
+                "metadata": {"labels": owner.labels, "annotations": restart},
+                "spec": _pod(owner, spec, effective, build),
+            },
+        },
+    )
+
+
+def mounted_secrets(kafka: KafkaSpec) -> dict[str, tuple[str, str]]:
+    """Return volume name -> (Secret's name, mount path) of the Secrets that reach the pod as files."""
+    references = {
+        "credentials": (kafka.credentials_secret_ref, pod.CREDENTIALS_DIRECTORY),
+        "ca": (kafka.ca_secret_ref, pod.CA_DIRECTORY),
+        "certificate": (kafka.client_certificate_secret_ref, pod.CERTIFICATE_DIRECTORY),
+    }
+    return {volume: (ref.name, path) for volume, (ref, path) in references.items() if ref is not None}
+
+
+def referenced_secrets(spec: ParallelConsumerSpec) -> frozenset[str]:
+    """Return the names of all Secrets whose contents the pods use; those marked optional are not among them."""
+    mounted = {secret for secret, _ in mounted_secrets(spec.source.kafka).values()}
+    single = {
+        variable.value_from.secret_key_ref.name
+        for variable in spec.handler.env
+        if variable.value_from
+        and variable.value_from.secret_key_ref
+        and not variable.value_from.secret_key_ref.optional
+    }
+    whole = {
+        source.secret_ref.name
+        for source in spec.handler.env_from
+        if source.secret_ref and not source.secret_ref.optional
+    }
+    return frozenset(mounted | single | whole)
+
+
+def _pod(owner: Owner, spec: ParallelConsumerSpec, effective: Effective, build: Build) -> dict[str, Any]:
+    grace = effective.settings.execution.shutdown_grace_seconds
+    return {
+        "serviceAccountName": owner.name,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "imagePullSecrets": [{"name": secret.name} for secret in spec.handler.image_pull_secrets],
+        "terminationGracePeriodSeconds": grace + EXIT_SECONDS,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": owner.selector},
+            }
+        ],
+        "containers": [_container(spec, build)],
+        "volumes": _volumes(owner, spec),
+    }
+
+
+def _container(spec: ParallelConsumerSpec, build: Build) -> dict[str, Any]:
+    policy = spec.handler.image_pull_policy
+    return {
+        "name": names.CONTAINER,
+        "image": spec.handler.image or build.runtime_image,
+        **({"imagePullPolicy": policy.value} if policy else {}),
+        "args": _COMMAND,
+        "env": _environment(spec),
+        "envFrom": [source.model_dump(by_alias=True, exclude_none=True) for source in spec.handler.env_from],
+        "ports": [{"name": names.PORT_NAME, "containerPort": pod.PORT, "protocol": "TCP"}],
+        "startupProbe": _probe(pod.STARTED_PATH, period=2, failures=90),
+        "readinessProbe": _probe(pod.READY_PATH, period=5, failures=3),
+        "livenessProbe": _probe(pod.LIVE_PATH, period=10, failures=6),
+        "terminationMessagePath": pod.TERMINATION_MESSAGE_FILE,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": _mounts(spec),
+    }
+
+
+def _environment(spec: ParallelConsumerSpec) -> list[dict[str, Any]]:
+    """The handler's variables, after ours: a later one of the same name would win, so ours cannot be taken over."""
+    own: dict[str, dict[str, Any]] = {
+        pod.POD_NAME_VARIABLE: {"valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+        "PYTHONUNBUFFERED": {"value": "1"},
+    }
+    theirs = [
+        variable.model_dump(by_alias=True, exclude_none=True)
+        for variable in spec.handler.env
+        if variable.name not in own
+    ]
+    return [{"name": name, **value} for name, value in own.items()] + theirs
+
+
+def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": names.PORT_NAME, "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }
+
+
+def _mounts(spec: ParallelConsumerSpec) -> list[dict[str, Any]]:
+    # Whole directories: the kubelet does not update a file that is mounted by subPath.
+    mounts: list[dict[str, Any]] = [
+        {"name": "settings", "mountPath": pod.SETTINGS_DIRECTORY, "readOnly": True},
+        {"name": "scratch", "mountPath": _SCRATCH},
+    ]
+    if spec.handler.source_config_map_ref is not None:
+        mounts.append({"name": "handler", "mountPath": pod.HANDLER_DIRECTORY, "readOnly": True})
+    secrets = mounted_secrets(spec.source.kafka).items()
+    return mounts + [{"name": volume, "mountPath": path, "readOnly": True} for volume, (_, path) in secrets]
+
+
+def _volumes(owner: Owner, spec: ParallelConsumerSpec) -> list[dict[str, Any]]:
+    volumes: list[dict[str, Any]] = [
+        {"name": "settings", "configMap": {"name": names.settings_name(owner.name), "defaultMode": 0o444}},
+        # Worker processes need somewhere to put their sockets under a read-only root.
+        {"name": "scratch", "emptyDir": {}},
+    ]
+    source = spec.handler.source_config_map_ref
+    if source is not None:
+        volumes.append({"name": "handler", "configMap": {"name": source.name, "defaultMode": 0o444}})
+    secrets = mounted_secrets(spec.source.kafka).items()
+    return volumes + [
+        {"name": volume, "secret": {"secretName": secret, "defaultMode": 0o444}} for volume, (secret, _) in secrets
+    ]

@@ -1,0 +1,172 @@
+"""What is wrong with the pods, read from what Kubernetes and the pods themselves say. Pure: manifests in, problems out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from consumer_runtime.contract.state import RuntimeState, StartError
+from parallel_consumer_operator.port import Manifest
+from parallel_consumer_operator.resource import names
+
+_IMAGE_REASONS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+)
+_CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that keeps pods from their work: a word for programs, a sentence with the remedy for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """What the operator needs to know of one pod."""
+
+    name: str
+    uid: str
+    ready: bool
+    terminating: bool
+    restart_hash: str
+    touched: str
+    restarts: int
+    manifest: Manifest
+
+
+def view(pod: Manifest) -> PodView:
+    """Return the view of a pod's manifest."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    annotations = metadata.get("annotations") or {}
+    conditions = {entry["type"]: entry["status"] for entry in status.get("conditions") or []}
+    return PodView(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        ready=conditions.get("Ready") == "True" and not metadata.get("deletionTimestamp"),
+        terminating=bool(metadata.get("deletionTimestamp")),
+        restart_hash=annotations.get(names.ANNOTATION_RESTART_HASH, ""),
+        touched=annotations.get(names.ANNOTATION_TOUCHED, ""),
+        restarts=int(_consumer(pod).get("restartCount") or 0),
+        manifest=pod,
+    )
+
+
+def problems(pods: Iterable[Manifest], states: Mapping[str, RuntimeState]) -> list[Problem]:
+    """Return what is wrong, without repetition, gravest first; `states` are the pods' own answers by name."""
+    found: dict[Problem, None] = {}
+    for pod in pods:
+        if pod["metadata"].get("deletionTimestamp"):
+            continue
+        problem = _of_container(pod) or _of_state(states.get(pod["metadata"]["name"])) or _of_scheduling(pod)
+        if problem is not None:
+            found[problem] = None
+    return list(found)
+
+
+def of_deployment(deployment: Manifest | None) -> list[Problem]:
+    """Return why pods cannot even be made: quota, admission, Pod Security."""
+    conditions = ((deployment or {}).get("status") or {}).get("conditions") or []
+    return [
+        Problem("PodsRefused", f"Kubernetes refuses to make pods: {condition.get('message', '')}")
+        for condition in conditions
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True"
+    ]
+
+
+def out_of_memory_at(pods: Iterable[Manifest]) -> str | None:
+    """Return when a consumer was last killed for want of memory, as Kubernetes writes times; None when never."""
+    times = [
+        ended.get("finishedAt", "")
+        for pod in pods
+        for ended in (_terminated(_consumer(pod), "lastState"), _terminated(_consumer(pod), "state"))
+        if ended.get("reason") == "OOMKilled"
+    ]
+    return max(filter(None, times), default=None)
+
+
+def _of_container(pod: Manifest) -> Problem | None:
+    container = _consumer(pod)
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    reason, detail = waiting.get("reason", ""), waiting.get("message", "")
+    if reason in _IMAGE_REASONS:
+        return Problem(
+            "ImagePullFailed",
+            f"The image {container.get('image')} cannot be pulled: {detail or reason}."
+            " Check spec.handler.image and spec.handler.imagePullSecrets.",
+        )
+    if reason in _CONFIG_REASONS:
+        return Problem("PodConfigInvalid", f"The container cannot be made: {detail or reason}.")
+    ended = _terminated(container, "state") or _terminated(container, "lastState")
+    running = "running" in (container.get("state") or {})
+    if not ended or (running and container.get("ready")):
+        return None
+    return _of_end(ended)
+
+
+def _of_end(ended: Mapping[str, Any]) -> Problem | None:
+    if ended.get("reason") == "OOMKilled":
+        return Problem(
+            "OutOfMemory",
+            "A pod was killed for want of memory: raise the container's memory limit, or lower"
+            " spec.execution.maxInFlight or maxInFlightBytes.",
+        )
+    told = start_error(ended.get("message", ""))
+    if told is not None:
+        return from_start_error(told)
+    if ended.get("exitCode") == 0:
+        return None
+    last = (ended.get("message") or "").strip().splitlines()[-1:]
+    return Problem(
+        "CrashLoop",
+        f"The container ended with exit code {ended.get('exitCode')}: {last[0] if last else 'it left no message'}"
+        f" (kubectl logs --previous -c {names.CONTAINER} shows more).",
+    )
+
+
+def start_error(message: str) -> StartError | None:
+    """Return the runtime's own explanation from a termination message; None when it holds none."""
+    try:
+        return StartError.model_validate_json(message)
+    except ValidationError:
+        return None
+
+
+def from_start_error(error: StartError) -> Problem:
+    """Return a runtime's explanation as a problem: field, value, and what to do."""
+    return Problem(error.reason.value, f"{error.field}: {error.value!r}: {error.remedy}")
+
+
+def _of_state(state: RuntimeState | None) -> Problem | None:
+    if state is None:
+        return None
+    if state.problem is not None:
+        return from_start_error(state.problem)
+    if state.rejected is not None:
+        rejected = state.rejected
+        return Problem(
+            "SettingsRejected",
+            f"A pod refuses its settings file and stays on the last good one: {rejected.field}: {rejected.value!r}:"
+            f" {rejected.remedy}",
+        )
+    return None
+
+
+def _of_scheduling(pod: Manifest) -> Problem | None:
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            return Problem("Unschedulable", f"A pod finds no node: {condition.get('message', '')}")
+    return None
+
+
+def _consumer(pod: Manifest) -> dict[str, Any]:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return next((status for status in statuses if status.get("name") == names.CONTAINER), {})
+
+
+def _terminated(container: Mapping[str, Any], which: str) -> dict[str, Any]:
+    ended: dict[str, Any] = (container.get(which) or {}).get("terminated") or {}
+    return ended

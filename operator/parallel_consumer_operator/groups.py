@@ -1,0 +1,59 @@
+"""Who consumes as which group: two resources on one group would share its partitions between different handlers."""
+
+from dataclasses import dataclass
+
+from parallel_consumer_operator.diagnosis import Problem
+from parallel_consumer_operator.port import Key, Manifest
+from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    group: str
+    servers: frozenset[str]
+    seniority: tuple[str, str]
+    """Creation time, then uid: the younger one of two yields."""
+
+    def meets(self, other: "_Member") -> bool:
+        return self.group == other.group and bool(self.servers & other.servers)
+
+
+class Groups:
+    """The consumer groups of all resources that this operator watches."""
+
+    def __init__(self) -> None:
+        self._members: dict[Key, _Member] = {}
+
+    def join(self, key: Key, manifest: Manifest, spec: ParallelConsumerSpec) -> Problem | None:
+        """Enter a resource; return a problem when an older one has the group. A suspended one has none."""
+        if spec.suspend:
+            self.leave(key)
+            return None
+        kafka, metadata = spec.source.kafka, manifest["metadata"]
+        member = _Member(
+            group=kafka.consumer_group,
+            servers=frozenset(kafka.bootstrap_servers),
+            seniority=(metadata["creationTimestamp"], metadata["uid"]),
+        )
+        self._members[key] = member
+        elder = next((rival for rival in self.rivals(key) if self._members[rival].seniority < member.seniority), None)
+        if elder is None:
+            return None
+        return Problem(
+            "GroupConflict",
+            f"{elder} already consumes as the group {kafka.consumer_group!r}: use another"
+            " spec.source.kafka.consumerGroup, or suspend or delete that one. This one is left as it is.",
+        )
+
+    def rivals(self, key: Key) -> list[Key]:
+        """Return the other resources on the same group and cluster."""
+        member = self._members.get(key)
+        if member is None:
+            return []
+        return [other for other, each in self._members.items() if other != key and each.meets(member)]
+
+    def leave(self, key: Key) -> list[Key]:
+        """Remove a resource; return those that it stood in the way of."""
+        rivals = self.rivals(key)
+        self._members.pop(key, None)
+        return rivals

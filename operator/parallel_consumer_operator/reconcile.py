@@ -1,0 +1,375 @@
+"""One pass over one resource: read -> desired -> apply -> handshake -> tune -> status. Level-based; errors stay here.
+
+A pass starts from what exists and is right at any point of any earlier one that was cut off: a step of the tuner is in
+the status before it is in the ConfigMap, and the ConfigMap's generation says which pods still lack it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from consumer_runtime.contract.settings import Mode
+from parallel_consumer_operator import diagnosis, report
+from parallel_consumer_operator.carry_out import Applied, Written, carry_out
+from parallel_consumer_operator.conditions import Facts
+from parallel_consumer_operator.desired import objects as desired
+from parallel_consumer_operator.desired import settings_file
+from parallel_consumer_operator.desired.deployment import Build, referenced_secrets
+from parallel_consumer_operator.desired.effective import Effective, Tuned, invalid, resolve
+from parallel_consumer_operator.desired.owner import Owner
+from parallel_consumer_operator.diagnosis import PodView, Problem
+from parallel_consumer_operator.errors import ClusterError, ConflictError, DeniedError, InvalidResourceError
+from parallel_consumer_operator.groups import Groups
+from parallel_consumer_operator.handshake import Handshake, ask, hand_over
+from parallel_consumer_operator.port import Event, Key, Manifest, Port
+from parallel_consumer_operator.resource import names
+from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
+from parallel_consumer_operator.resource.status import ParallelConsumerStatus
+from parallel_consumer_operator.settings import OperatorSettings
+from parallel_consumer_operator.tune_seam import Tuner, TuneOutcome, TuneSubject
+from parallel_consumer_operator.tuning.observation import Circumstances
+
+LOOK_SECONDS = 30.0
+"""Pods are asked this often when nothing wakes the loop: what they say of themselves is no Kubernetes event."""
+UNSETTLED_SECONDS = 5.0
+"""The same while something is wrong or not finished."""
+REFUSED_SECONDS = 60.0
+"""A resource that cannot be carried out is looked at again this late; a change of its spec wakes it at once."""
+FIGURES_SECONDS = 60.0
+"""Lag, messages in flight and folded counts are written at most this often."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What this process keeps of one resource between passes. Losing it costs a few reads, never a wrong step."""
+
+    status: ParallelConsumerStatus | None = None
+    """As last computed; folded figures in it may be newer than in the cluster."""
+    figures_written_at: float = 0.0
+    applied: Applied = field(default_factory=Applied)
+    settings_written_at: float | None = None
+    apply_seconds: float | None = None
+    gave_up_on: int = 0
+    """The generation that a full handshake did not bring to every pod."""
+    tune_at: float = 0.0
+    tuned_for: tuple[Any, ...] = ()
+    """What a person said when the tuner last looked; when it changes the tuner looks at once."""
+    measured: bool | None = None
+    missing: str = ""
+    rollout_cause: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One resource as read at the start of a pass."""
+
+    key: Key
+    manifest: Manifest
+    spec: ParallelConsumerSpec
+    before: ParallelConsumerStatus
+    owner: Owner
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the objects and the pods came to in one pass."""
+
+    effective: Effective
+    written: Written
+    pods: tuple[PodView, ...]
+    handshake: Handshake
+    problems: tuple[Problem, ...]
+
+
+class Reconciler:
+    """Passes over resources, for one port; `clock` gives the time of day, for tests."""
+
+    def __init__(
+        self,
+        port: Port,
+        settings: OperatorSettings,
+        *,
+        tuner: Tuner | None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._port, self._settings, self._tuner, self._clock = port, settings, tuner, clock
+        self._memories: dict[str, Memory] = {}
+        self._groups = Groups()
+
+    async def step(self, key: Key) -> float | None:
+        """Do one pass; return in how many seconds to come back without being woken, None for not at all.
+
+        Raises ClusterError only when not even the status can be written.
+        """
+        manifest = await self._port.resource(key)
+        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+            return None
+        memory = self._memories.setdefault(manifest["metadata"]["uid"], Memory())
+        before = memory.status or ParallelConsumerStatus.parse(manifest)
+        try:
+            spec = ParallelConsumerSpec.parse(manifest)
+        except ValidationError as error:
+            wrong = invalid(error, prefix="spec")
+            return await self._refuse(key, manifest, before, memory, Problem("InvalidSpec", str(wrong)))
+        subject = _subject(key, manifest, spec, before)
+        try:
+            return await self._pass(subject, memory)
+        except InvalidResourceError as error:
+            return await self._refuse(key, manifest, before, memory, Problem("InvalidSpec", str(error)))
+        except DeniedError as error:
+            return await self._refuse(
+                key, manifest, before, memory, Problem("Denied", f"The API server refuses: {error}")
+            )
+        except ConflictError:
+            # Someone wrote the settings between our read and our write: read again, at once.
+            return 0.0
+
+    def forget(self, key: Key, uid: str) -> list[Key]:
+        """Drop what is kept of a resource that is gone; return those that it stood in the way of."""
+        self._memories.pop(uid, None)
+        return self._groups.leave(key)
+
+    async def _pass(self, subject: Subject, memory: Memory) -> float | None:
+        rival = self._groups.join(subject.key, subject.manifest, subject.spec)
+        if rival is not None:
+            return await self._refuse(subject.key, subject.manifest, subject.before, memory, rival)
+        outcome = await self._objects(subject, memory)
+        tuned = await self._tune(subject, memory, outcome)
+        if tuned is not None and not subject.paused and report.differs(tuned.status.knobs, outcome.effective):
+            # The intent is in the status before anything is done: a pass that is cut off here is finished by the next.
+            intent = report.with_intent(subject.before, outcome.effective, tuned.status)
+            await self._write(subject.key, intent, memory)
+            subject = replace(subject, before=intent)
+            outcome = await self._objects(subject, memory)
+        status = self._status(subject, memory, outcome, tuned)
+        await self._tell(subject.manifest, status, memory)
+        for event in (*report.events(subject.before, status, outcome.written), *(tuned.events if tuned else ())):
+            await self._post(subject.manifest, event)
+        return self._next(subject, memory, outcome)
+
+    async def _objects(self, subject: Subject, memory: Memory) -> Outcome:
+        """Bring the objects to what is wanted, and the settings to the pods; when paused only look."""
+        secrets = await self._port.secret_versions(subject.key, referenced_secrets(subject.spec))
+        build = Build(runtime_image=self._settings.runtime_image, secret_versions=secrets)
+        effective = resolve(subject.spec, tuned=await self._tuned(subject), cpu_limit=None)
+        if subject.paused:
+            live = await self._port.child(subject.key, desired.DEPLOYMENT, subject.owner.name)
+            written = Written(generation=subject.before.effective.config_generation, deployment=live)
+        else:
+            written = await carry_out(
+                self._port, subject.key, subject.owner, subject.spec, effective, build,
+                known_generation=subject.before.effective.config_generation, applied=memory.applied,
+            )  # fmt: skip
+        if written.settings_written:
+            memory.settings_written_at, memory.apply_seconds = _monotonic(), None
+        manifests = await self._port.pods(subject.key)
+        pods = tuple(map(diagnosis.view, manifests))
+        handshake = await self._hand_over(subject, memory, pods, written)
+        problems = (
+            *written.problems,
+            *(_missing_secret(name) for name, version in secrets.items() if version is None),
+            *diagnosis.of_deployment(written.deployment),
+            *diagnosis.problems(manifests, handshake.states),
+            *_silent(handshake, gave_up=memory.gave_up_on == written.generation),
+        )
+        return Outcome(effective=effective, written=written, pods=pods, handshake=handshake, problems=problems)
+
+    async def _hand_over(
+        self, subject: Subject, memory: Memory, pods: tuple[PodView, ...], written: Written
+    ) -> Handshake:
+        generation = written.generation
+        if subject.paused or memory.gave_up_on == generation:
+            answer = await ask(self._port, pods, generation)
+        else:
+            answer = await hand_over(self._port, subject.key, pods, generation)
+            memory.gave_up_on = 0 if answer.complete else generation
+        if answer.complete and memory.settings_written_at is not None:
+            # Without a ready pod there was nobody to hand over to: pods that start later read the file at once.
+            memory.apply_seconds = _monotonic() - memory.settings_written_at if answer.states else None
+            memory.settings_written_at = None
+        return answer
+
+    async def _tuned(self, subject: Subject) -> dict[str, Tuned]:
+        """Return the tuner's values: from the status, or from the ConfigMap when the status was lost."""
+        before = subject.before
+        if before.effective.config_generation == 0:
+            live = await self._port.child(subject.key, desired.CONFIG_MAP, names.settings_name(subject.owner.name))
+            return settings_file.tuned_in(live) if live is not None and desired.is_owned(live, subject.owner) else {}
+        return report.intended(before)
+
+    async def _tune(self, subject: Subject, memory: Memory, outcome: Outcome) -> TuneOutcome | None:
+        """Let the tuner look when it is due, or when a person said something new."""
+        said = _said(subject)
+        if self._tuner is None or (_monotonic() < memory.tune_at and said == memory.tuned_for):
+            return None
+        tuned = await self._tuner(
+            TuneSubject(
+                key=subject.key,
+                spec=subject.spec.tuning,
+                circumstances=self._circumstances(subject, outcome),
+                profile=report.profile_bounds(outcome.effective),
+                memory=report.standing(subject.before.tuning, outcome.effective),
+                pods=frozenset(pod.name for pod in outcome.pods if pod.ready),
+            ),
+            now=self._clock(),
+        )
+        memory.tune_at, memory.tuned_for = _monotonic() + tuned.requeue_after_seconds, said
+        memory.measured, memory.missing = tuned.measured, tuned.missing
+        return tuned
+
+    def _circumstances(self, subject: Subject, outcome: Outcome) -> Circumstances:
+        annotations = subject.manifest["metadata"].get("annotations") or {}
+        chosen = {state.mode for state in outcome.handshake.states.values()} - {Mode.AUTO}
+        wanted = 0 if subject.spec.suspend else subject.spec.replicas
+        oom = diagnosis.out_of_memory_at(pod.manifest for pod in outcome.pods)
+        return Circumstances(
+            mode=chosen.pop() if len(chosen) == 1 else outcome.effective.mode,
+            current=report.knob_values(outcome.effective, starts=False),
+            starts=report.knob_values(outcome.effective, starts=True),
+            ready_replicas=sum(pod.ready for pod in outcome.pods),
+            desired_replicas=wanted,
+            applied=outcome.handshake.complete,
+            rollout=_current(outcome) < wanted or len(outcome.pods) > wanted,
+            paused=subject.paused,
+            suspended=subject.spec.suspend,
+            out_of_memory_at=datetime.fromisoformat(oom) if oom else None,
+            task_timeout_ms=outcome.effective.settings.execution.task_timeout_ms,
+            command=annotations.get(names.ANNOTATION_TUNING, ""),
+            approve=annotations.get(names.ANNOTATION_APPROVE, ""),
+        )
+
+    def _status(
+        self, subject: Subject, memory: Memory, outcome: Outcome, tuned: TuneOutcome | None
+    ) -> ParallelConsumerStatus:
+        states = outcome.handshake.states
+        ready = [pod for pod in outcome.pods if pod.ready]
+        wanted = 0 if subject.spec.suspend else subject.spec.replicas
+        current = _current(outcome)
+        memory.rollout_cause = outcome.written.rollout_cause or (memory.rollout_cause if current < wanted else ())
+        facts = Facts(
+            generation=subject.manifest["metadata"]["generation"],
+            problems=outcome.problems,
+            paused=subject.paused,
+            suspended=subject.spec.suspend,
+            wanted=wanted,
+            ready=len(ready),
+            current=current,
+            applied=len(ready) - len(outcome.handshake.waiting),
+            assigned=sum(state.assigned_partitions for state in states.values()),
+            rollout_cause=memory.rollout_cause,
+            tuning_mode=subject.spec.tuning.mode,
+            tuning=tuned.status if tuned else report.standing(subject.before.tuning, outcome.effective),
+            measured=memory.measured,
+            missing=memory.missing,
+        )
+        figures = report.Figures(
+            pods=len(outcome.pods),
+            selector=",".join(f"{label}={value}" for label, value in sorted(subject.owner.selector.items())),
+            config_generation=outcome.written.generation,
+            apply_seconds=memory.apply_seconds,
+            in_flight=sum(state.in_flight for state in states.values()) if states else None,
+            mode_reason=next((state.mode_reason for state in states.values() if state.mode_reason), None),
+            lag=tuned.lag if tuned else None,
+        )
+        return report.status(facts, figures, outcome.effective, subject.before, now=self._clock())
+
+    async def _refuse(
+        self, key: Key, manifest: Manifest, before: ParallelConsumerStatus, memory: Memory, problem: Problem
+    ) -> float | None:
+        """Leave everything as it is and say why."""
+        generation = manifest["metadata"]["generation"]
+        status = report.refused(before, problem, generation=generation, now=self._clock())
+        await self._tell(manifest, status, memory)
+        for event in report.events(before, status, Written()):
+            await self._post(manifest, event)
+        _log.warning("left as it is", resource=str(key), generation=generation, reason=problem.reason)
+        return REFUSED_SECONDS
+
+    async def _tell(self, manifest: Manifest, status: ParallelConsumerStatus, memory: Memory) -> None:
+        """Write the status when it differs; figures that move all the time at most once a minute."""
+        memory.status = status
+        live = ParallelConsumerStatus.parse(manifest)
+        if live == status:
+            return
+        figures_alone = report.without_figures(live) == report.without_figures(status)
+        if figures_alone and _monotonic() - memory.figures_written_at < FIGURES_SECONDS:
+            return
+        await self._write(Key(manifest["metadata"]["namespace"], manifest["metadata"]["name"]), status, memory)
+
+    async def _write(self, key: Key, status: ParallelConsumerStatus, memory: Memory) -> None:
+        memory.status, memory.figures_written_at = status, _monotonic()
+        await self._port.write_status(key, status.manifest())
+
+    async def _post(self, manifest: Manifest, event: Event) -> None:
+        """Events are for people who happen to look: one that cannot be posted is logged and does no harm."""
+        try:
+            await self._port.post_event(manifest, event)
+        except ClusterError as error:
+            _log.warning("event not posted", reason=event.reason, error=str(error))
+
+    def _next(self, subject: Subject, memory: Memory, outcome: Outcome) -> float | None:
+        if subject.paused:
+            return None
+        wanted = 0 if subject.spec.suspend else subject.spec.replicas
+        settled = outcome.handshake.complete and _current(outcome) >= wanted and len(outcome.pods) == wanted
+        if wanted == 0:
+            return None if settled else UNSETTLED_SECONDS
+        wait = LOOK_SECONDS if settled and not outcome.problems else UNSETTLED_SECONDS
+        return min(wait, max(0.0, memory.tune_at - _monotonic())) if self._tuner else wait
+
+
+def _subject(key: Key, manifest: Manifest, spec: ParallelConsumerSpec, before: ParallelConsumerStatus) -> Subject:
+    metadata = manifest["metadata"]
+    paused = (metadata.get("annotations") or {}).get(names.ANNOTATION_PAUSED, "").lower() == "true"
+    owner = Owner(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
+    return Subject(key=key, manifest=manifest, spec=spec, before=before, owner=owner, paused=paused)
+
+
+def _said(subject: Subject) -> tuple[Any, ...]:
+    """Return what a person said last: a new word of theirs is looked at without waiting for the tuner's time."""
+    metadata = subject.manifest["metadata"]
+    annotations = metadata.get("annotations") or {}
+    told = (names.ANNOTATION_TUNING, names.ANNOTATION_APPROVE, names.ANNOTATION_PAUSED)
+    return (metadata["generation"], *(annotations.get(name) for name in told))
+
+
+def _current(outcome: Outcome) -> int:
+    """Return how many ready pods come from the newest template."""
+    deployment = outcome.written.deployment
+    if deployment is None:
+        return 0
+    annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}
+    newest = annotations.get(names.ANNOTATION_RESTART_HASH, "")
+    return sum(pod.ready and pod.restart_hash == newest for pod in outcome.pods)
+
+
+def _missing_secret(name: str) -> Problem:
+    return Problem(
+        "SecretMissing", f"The Secret {name} does not exist: create it, or correct the reference in the spec."
+    )
+
+
+def _silent(handshake: Handshake, *, gave_up: bool) -> tuple[Problem, ...]:
+    if not gave_up or handshake.complete:
+        return ()
+    pods = ", ".join(handshake.waiting[:3])
+    unreachable = [pod for pod in handshake.waiting if pod not in handshake.states]
+    if unreachable:
+        return (
+            Problem("PodsUnreachable", f"The operator gets no answer from {pods} at /state: check NetworkPolicies."),
+        )
+    return (
+        Problem("SettingsNotApplied", f"Generation {handshake.generation} of the settings is not in force in {pods}."),
+    )
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,44 @@
+"""The running operator: cluster, reconciler, loops, watch and HTTP put together, started and ended in order."""
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+
+import kopf
+import structlog
+
+from parallel_consumer_operator import handlers
+from parallel_consumer_operator.cluster import connect
+from parallel_consumer_operator.control import Control
+from parallel_consumer_operator.exposition import Liveness, OperatorMetrics, serve
+from parallel_consumer_operator.reconcile import Reconciler
+from parallel_consumer_operator.settings import OperatorSettings
+from parallel_consumer_operator.tune_seam import Tuner
+
+_log = structlog.get_logger(__name__)
+
+
+async def run(settings: OperatorSettings, *, tuner: Tuner | None = None) -> None:
+    """Run until SIGTERM or SIGINT; raises UnavailableError when there is no cluster to talk to."""
+    metrics, liveness, stop = OperatorMetrics(), Liveness(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(connect(identity=settings.identity))
+        await stack.enter_async_context(serve(metrics, liveness, host="0.0.0.0", port=settings.http_port))  # noqa: S104 - the kubelet probes it
+        control = Control(Reconciler(cluster, settings, tuner=tuner), metrics)
+        stack.push_async_callback(control.stop)
+        await _watch(control, liveness, settings, stop)
+    _log.info("operator ended")
+
+
+async def _watch(control: Control, liveness: Liveness, settings: OperatorSettings, stop: asyncio.Event) -> None:
+    _log.info("watching", namespaces=list(settings.namespaces) or "all")
+    await kopf.operator(
+        registry=handlers.registry(control, liveness),
+        settings=handlers.settings(scan=not settings.namespaces),
+        namespaces=settings.namespaces,
+        clusterwide=not settings.namespaces,
+        standalone=True,
+        stop_flag=stop,
+    )

@@ -1,0 +1,32 @@
+"""The operator's own settings: what the command line or the chart says, in one value. Not a resource's spec."""
+
+from dataclasses import dataclass
+
+from parallel_consumer_operator.errors import OperatorError
+
+RUNTIME_IMAGE = "parallel-consumer-runtime:0.1.0"
+"""The image of consumer pods whose handler brings none."""
+
+
+class InvalidOptionError(OperatorError):
+    """A command line option that cannot be used; says which and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """Everything that holds for all resources of one operator."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch; empty means the whole cluster."""
+    runtime_image: str = RUNTIME_IMAGE
+    prometheus_url: str = ""
+    """Where resources without an address of their own are measured; empty: nowhere."""
+    leader_elect: bool = False
+    lease_namespace: str = "default"
+    """Where the Lease is; the operator's own namespace in a cluster."""
+    identity: str = "operator"
+    """This process, in the Lease and in events."""
+    http_port: int = 8081
+    """Metrics and liveness; 0 takes a free port."""
+    emergency_brake: bool = False
+    """Nothing is tuned anywhere."""
