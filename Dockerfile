@@ -45,8 +45,8 @@ COPY --from=runtime-packages /opt/venv /opt/venv
 COPY --from=project /opt/project /opt/project
 USER 65532:65532
 EXPOSE 8080
-ENTRYPOINT ["tini", "--", "python", "-m", "consumer_runtime"]
-CMD ["run"]
+ENTRYPOINT ["tini", "--"]
+CMD ["python", "-m", "consumer_runtime", "run"]
 
 # --- operator
 FROM build AS operator-packages
@@ -58,5 +58,5 @@ COPY --from=operator-packages /opt/venv /opt/venv
 COPY --from=project /opt/project /opt/project
 USER 65532:65532
 EXPOSE 8081
-ENTRYPOINT ["tini", "--", "python", "-m", "parallel_consumer_operator"]
-CMD ["run"]
+ENTRYPOINT ["tini", "--"]
+CMD ["python", "-m", "parallel_consumer_operator", "run"]

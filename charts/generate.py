@@ -73,7 +73,7 @@ def differences() -> Iterator[str]:
     """Say for each generated file how it differs from what it should hold."""
     for path, wanted in files().items():
         found = path.read_text() if path.exists() else ""
-        name = str(path.relative_to(CHARTS.parent))
+        name = f"charts/{CHART.name}/{path.relative_to(CHART)}"
         made = f"{name} (made anew)"
         yield from difflib.unified_diff(found.splitlines(), wanted.splitlines(), name, made, lineterm="")
 
