@@ -12,11 +12,15 @@ from typing import Annotated
 import structlog
 import typer
 
+from consumer_runtime.contract.settings import LogLevel
 from parallel_consumer_operator.errors import OperatorError
-from parallel_consumer_operator.generate import write_definition
+from parallel_consumer_operator.generate import files
+from parallel_consumer_operator.local.command import local
 from parallel_consumer_operator.settings import RUNTIME_IMAGE, OperatorSettings
 
 application = typer.Typer(help="The Parallel Consumer Operator.", no_args_is_help=True, add_completion=False)
+
+application.command(epilog="Example: python -m parallel_consumer_operator local -f parallelconsumer.yaml")(local)
 
 
 class LogFormat(StrEnum):
@@ -30,25 +34,43 @@ class LogFormat(StrEnum):
 def run(
     *,
     namespace: Annotated[list[str] | None, typer.Option(help="Namespace to watch; repeat it. Default: all.")] = None,
+    watch_namespaces: Annotated[
+        str, typer.Option(envvar="WATCH_NAMESPACES", help="The same as one list with commas.")
+    ] = "",
     runtime_image: Annotated[
-        str, typer.Option(envvar="RUNTIME_IMAGE", help="Image of the consumer pods.")
+        str, typer.Option(envvar="RUNTIME_IMAGE", help="Image of consumer pods whose handler brings none.")
     ] = RUNTIME_IMAGE,
-    prometheus_url: Annotated[str, typer.Option(envvar="PROMETHEUS_URL", help="Where consumers are measured.")] = "",
-    leader_elect: Annotated[bool, typer.Option(help="Stand by while another replica leads.")] = False,
-    lease_namespace: Annotated[str, typer.Option(envvar="POD_NAMESPACE", help="Namespace of the Lease.")] = "default",
-    http_port: Annotated[int, typer.Option(help="Port of metrics and liveness; 0 takes a free one.")] = 8081,
-    emergency_brake: Annotated[bool, typer.Option(help="Tune nothing anywhere.")] = False,
-    log_format: Annotated[LogFormat, typer.Option(help="How log lines look.")] = LogFormat.JSON,
+    prometheus_url: Annotated[
+        str, typer.Option(envvar="PROMETHEUS_ADDRESS", help="Where consumers are measured; empty: nowhere.")
+    ] = "",
+    leader_elect: Annotated[
+        bool, typer.Option(envvar="LEADER_ELECTION", help="Stand by while another replica leads.")
+    ] = False,
+    lease_namespace: Annotated[str, typer.Option(envvar="OPERATOR_NAMESPACE", help="Where the Lease is.")] = "default",
+    lease_name: Annotated[
+        str, typer.Option(envvar="LEASE_NAME", help="The Lease that replicas share.")
+    ] = "parallel-consumer-operator",
+    identity: Annotated[str, typer.Option(envvar="POD_NAME", help="This process in the Lease and in events.")] = "",
+    http_port: Annotated[
+        int, typer.Option(envvar="HTTP_PORT", min=0, max=65_535, help="Metrics and health; 0 takes a free port.")
+    ] = 8080,
+    emergency_brake: Annotated[bool, typer.Option(envvar="TUNING_BRAKE", help="Tune nothing anywhere.")] = False,
+    log_format: Annotated[LogFormat, typer.Option(envvar="LOG_FORMAT", help="How log lines look.")] = LogFormat.JSON,
+    log_level: Annotated[LogLevel, typer.Option(envvar="LOG_LEVEL", help="The least important line shown.")] = (
+        LogLevel.INFO
+    ),
 ) -> None:
     """Run the operator until SIGTERM."""
-    _log_as(log_format)
+    _log_as(log_format, log_level)
+    listed = [name.strip() for name in watch_namespaces.split(",") if name.strip()]
     settings = OperatorSettings(
-        namespaces=tuple(namespace or ()),
+        namespaces=tuple(sorted({*(namespace or ()), *listed})),
         runtime_image=runtime_image,
         prometheus_url=prometheus_url,
         leader_elect=leader_elect,
         lease_namespace=lease_namespace,
-        identity=os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}",
+        lease_name=lease_name,
+        identity=identity or f"{socket.gethostname()}-{os.getpid()}",
         http_port=http_port,
         emergency_brake=emergency_brake,
     )
@@ -63,13 +85,21 @@ def run(
 
 @application.command()
 def generate(
+    *,
     crds: Annotated[Path, typer.Option(help="Directory of the definition.")] = Path("crds"),
+    check: Annotated[bool, typer.Option(help="Write nothing; fail when a file is not what would be written.")] = False,
 ) -> None:
     """Write the files that are made from the models."""
-    typer.echo(write_definition(crds))
+    stale = [path for path, text in files(crds).items() if not path.is_file() or path.read_text() != text]
+    if check and stale:
+        typer.echo(f"error: not up to date, run `make generate`: {', '.join(map(str, stale))}", err=True)
+        raise typer.Exit(code=1)
+    for path in stale:
+        path.write_text(files(crds)[path])
+        typer.echo(path)
 
 
-def _log_as(log_format: LogFormat) -> None:
+def _log_as(log_format: LogFormat, level: LogLevel) -> None:
     """Send our own lines and the libraries' through one renderer, to standard error."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if log_format is LogFormat.JSON else structlog.dev.ConsoleRenderer()
@@ -90,7 +120,7 @@ def _log_as(log_format: LogFormat) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=steps
         )
     )
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.basicConfig(handlers=[handler], level=level.value, force=True)
     # kopf narrates every object at INFO under this name.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
 

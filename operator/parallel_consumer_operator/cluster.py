@@ -5,6 +5,7 @@ later.
 """
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -89,6 +90,14 @@ class Cluster:
         """See `Port.secret_versions`."""
         found = await asyncio.gather(*(self._read(_SECRET, key.namespace, name) for name in sorted(secrets)))
         return {name: _fingerprint(secret) for name, secret in zip(sorted(secrets), found, strict=True)}
+
+    async def secret_data(self, key: Key, name: str) -> dict[str, str]:
+        """Return a Secret's decoded entries, for connecting to a resource's own Prometheus; NotFoundError without it."""
+        secret = await self._read(_SECRET, key.namespace, name)
+        if secret is None:
+            raise NotFoundError(f"the Secret {name} does not exist in {key.namespace}")
+        encoded = secret.get("data") or {}
+        return {entry: base64.b64decode(value).decode(errors="replace") for entry, value in encoded.items()}
 
     async def apply(self, manifest: Manifest, *, resource_version: str | None = None) -> Manifest:
         """See `Port.apply`."""

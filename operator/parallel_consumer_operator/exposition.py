@@ -71,7 +71,9 @@ async def serve(metrics: OperatorMetrics, liveness: Liveness, *, host: str, port
         return web.Response(status=200 if liveness.alive else 503, text="ok" if liveness.alive else silent)
 
     application = web.Application()
-    application.add_routes([web.get("/metrics", show_metrics), web.get("/healthz", show_health)])
+    application.add_routes(
+        [web.get("/metrics", show_metrics), web.get("/healthz", show_health), web.get("/readyz", show_health)]
+    )
     runner = web.AppRunner(application, handle_signals=False, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, host, port)

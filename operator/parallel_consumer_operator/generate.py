@@ -1,4 +1,4 @@
-"""Writes the files that are made from the models: the CustomResourceDefinition. `make check` compares them."""
+"""The files that are made from the models: the CustomResourceDefinition. `make check` compares them."""
 
 from pathlib import Path
 
@@ -9,8 +9,6 @@ from parallel_consumer_operator.resource.definition import definition
 _HEADER = "# Made from operator/parallel_consumer_operator/resource by `make generate`; do not edit.\n"
 
 
-def write_definition(directory: Path) -> Path:
-    """Write the CustomResourceDefinition as YAML into the directory; return the file's path."""
-    path = directory / "parallelconsumers.yaml"
-    path.write_text(_HEADER + yaml.safe_dump(definition(), sort_keys=False, width=120))
-    return path
+def files(crds: Path) -> dict[Path, str]:
+    """Return the text of each generated file by its path."""
+    return {crds / "parallelconsumers.yaml": _HEADER + yaml.safe_dump(definition(), sort_keys=False, width=120)}

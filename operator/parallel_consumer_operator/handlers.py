@@ -43,10 +43,13 @@ def registry(control: Control, liveness: Liveness) -> kopf.OperatorRegistry:
     return made
 
 
-def settings(*, scan: bool) -> kopf.OperatorSettings:
-    """Return kopf's settings: children are filtered by the API server, nothing is stored on objects."""
+def settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: children are filtered by the API server, nothing is stored on objects.
+
+    Without scanning neither namespaces nor definitions need to be read: least privilege, in both modes.
+    """
     made = kopf.OperatorSettings()
-    made.scanning.disabled = not scan
+    made.scanning.disabled = True
     made.posting.enabled = False
     made.peering.standalone = True
     for _, _, plural in _CHILDREN:

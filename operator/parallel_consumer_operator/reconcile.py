@@ -151,7 +151,7 @@ class Reconciler:
             outcome = await self._objects(subject, memory)
         status = self._status(subject, memory, outcome, tuned)
         await self._tell(subject.manifest, status, memory)
-        for event in (*report.events(subject.before, status, outcome.written), *(tuned.events if tuned else ())):
+        for event in (*(tuned.events if tuned else ()), *report.events(subject.before, status, outcome.written)):
             await self._post(subject.manifest, event)
         return self._next(subject, memory, outcome)
 

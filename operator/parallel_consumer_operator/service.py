@@ -11,14 +11,15 @@ from parallel_consumer_operator import handlers
 from parallel_consumer_operator.cluster import connect
 from parallel_consumer_operator.control import Control
 from parallel_consumer_operator.exposition import Liveness, OperatorMetrics, serve
+from parallel_consumer_operator.prometheus import Prometheus
 from parallel_consumer_operator.reconcile import Reconciler
 from parallel_consumer_operator.settings import OperatorSettings
-from parallel_consumer_operator.tune_seam import Tuner
+from parallel_consumer_operator.tune import PrometheusTuner
 
 _log = structlog.get_logger(__name__)
 
 
-async def run(settings: OperatorSettings, *, tuner: Tuner | None = None) -> None:
+async def run(settings: OperatorSettings) -> None:
     """Run until SIGTERM or SIGINT; raises UnavailableError when there is no cluster to talk to."""
     metrics, liveness, stop = OperatorMetrics(), Liveness(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -26,6 +27,14 @@ async def run(settings: OperatorSettings, *, tuner: Tuner | None = None) -> None
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(connect(identity=settings.identity))
         await stack.enter_async_context(serve(metrics, liveness, host="0.0.0.0", port=settings.http_port))  # noqa: S104 - the kubelet probes it
+        prometheus = Prometheus()
+        stack.callback(prometheus.close)
+        tuner = PrometheusTuner(
+            prometheus,
+            default_address=settings.prometheus_url,
+            secrets=cluster.secret_data,
+            brake=settings.emergency_brake,
+        )
         control = Control(Reconciler(cluster, settings, tuner=tuner), metrics)
         stack.push_async_callback(control.stop)
         await _watch(control, liveness, settings, stop)
@@ -36,7 +45,7 @@ async def _watch(control: Control, liveness: Liveness, settings: OperatorSetting
     _log.info("watching", namespaces=list(settings.namespaces) or "all")
     await kopf.operator(
         registry=handlers.registry(control, liveness),
-        settings=handlers.settings(scan=not settings.namespaces),
+        settings=handlers.settings(),
         namespaces=settings.namespaces,
         clusterwide=not settings.namespaces,
         standalone=True,

@@ -24,9 +24,11 @@ class OperatorSettings:
     leader_elect: bool = False
     lease_namespace: str = "default"
     """Where the Lease is; the operator's own namespace in a cluster."""
+    lease_name: str = "parallel-consumer-operator"
+    """The Lease's name; replicas of one operator share it."""
     identity: str = "operator"
     """This process, in the Lease and in events."""
-    http_port: int = 8081
+    http_port: int = 8080
     """Metrics and liveness; 0 takes a free port."""
     emergency_brake: bool = False
     """Nothing is tuned anywhere."""
