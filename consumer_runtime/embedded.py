@@ -76,8 +76,9 @@ class EmbeddedKafka:
 
         sent = 0
         for record in records:
-            self._send(producer, topic, record, delivered)
             sent += 1
+            with _translated(f"message {sent} was not taken by {topic!r}"):
+                self._send(producer, topic, record, delivered)
         left = producer.flush(_ANSWER_SECONDS)
         if failures or left:
             told = failures[0] if failures else "no answer"

@@ -79,16 +79,19 @@ def _joined(location: tuple[str | int, ...]) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses aliases, duplicate keys and deep nesting."""
+    """SafeLoader for what JSON could say too: no aliases, tags, duplicate or composite keys, and no deep nesting."""
 
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise _of_file("must not use YAML aliases (`*name`); write the value out", line=self.peek_event())  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            raise _of_file("must not use YAML aliases (`*name`); write the value out", at=event)
+        if getattr(event, "tag", None) is not None:
+            raise _of_file(f"must not use YAML tags ({event.tag})", at=event)
         self.depth += 1
         if self.depth > _DEPTH_AT_MOST:
-            raise _of_file(f"must not be nested more than {_DEPTH_AT_MOST} deep", line=self.peek_event())  # type: ignore[no-untyped-call]
+            raise _of_file(f"must not be nested more than {_DEPTH_AT_MOST} deep", at=event)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -96,8 +99,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the parent's signature
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _of_file("must have plain words as keys", at=key)
             if key.value in seen:
-                raise _of_file(f"must not state {key.value!r} twice", line=key)
+                raise _of_file(f"must not state {key.value!r} twice", at=key)
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
@@ -161,8 +166,8 @@ def _model_within(annotation: Any) -> Any:
     return next((found for each in getattr(annotation, "__args__", ()) if (found := _model_within(each))), None)
 
 
-def _of_file(remedy: str, *, value: str = "", line: Any = None) -> SettingsRejectedError:
-    where = f" (line {line.start_mark.line + 1})" if line is not None else ""
+def _of_file(remedy: str, *, value: str = "", at: Any = None) -> SettingsRejectedError:
+    where = f" (line {at.start_mark.line + 1})" if at is not None else ""
     return SettingsRejectedError(field="settings file", value=value, remedy=remedy + where)
 
 
