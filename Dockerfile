@@ -57,6 +57,6 @@ FROM base AS operator
 COPY --from=operator-packages /opt/venv /opt/venv
 COPY --from=project /opt/project /opt/project
 USER 65532:65532
-EXPOSE 8081
+EXPOSE 8080
 ENTRYPOINT ["tini", "--"]
 CMD ["python", "-m", "parallel_consumer_operator", "run"]

@@ -101,6 +101,31 @@ class LeaderElection(Model):
     """Hold a Lease in the release's namespace while working. Needed with more than one replica."""
 
 
+class LogLevel(StrEnum):
+    """Names of Python's levels."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class Log(Model):
+    """The operator's log."""
+
+    level: LogLevel = LogLevel.INFO
+    """The least important line shown."""
+    format: LogFormat = LogFormat.JSON
+    """How log lines look: one JSON object each, or text for people."""
+
+
 class Tuning(Model):
     """What holds for the tuning of every resource."""
 
@@ -220,6 +245,8 @@ class Values(Model):
     """Where the tuner measures."""
     tuning: Tuning = Tuning()
     """What holds for the tuning of every resource."""
+    log: Log = Log()
+    """The operator's log."""
     crds: Crds = Crds()
     """The CustomResourceDefinition."""
     rbac: Rbac = Rbac()

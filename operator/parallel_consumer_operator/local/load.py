@@ -4,8 +4,6 @@ import threading
 import time
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaException, Producer
-
 from parallel_consumer_operator.errors import OperatorError
 
 TICK_SECONDS = 0.02
@@ -30,6 +28,9 @@ class LoadGenerator:
     """Produces a Load from a thread of its own; `sent` counts what the broker confirmed."""
 
     def __init__(self, bootstrap_servers: str, topic: str, load: Load) -> None:
+        # Imported where it is used: the operator's own image has no Kafka client.
+        from confluent_kafka import Producer
+
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -76,6 +77,8 @@ class LoadGenerator:
         self._producer.flush(30)
 
     def _produce(self, numbers: range) -> None:
+        from confluent_kafka import KafkaException
+
         for number in numbers:
             key = b"%d" % (number % self._load.keys)
             value = (b"%d " % number).ljust(self._load.value_bytes, b".")
