@@ -269,6 +269,7 @@ class ControlLoop:
             self.settings = settings
             self._backpressure.window = _window(settings.execution)
             self._engine.apply(settings.execution)
+            self._dead_letters.apply(settings.dead_letter)
             self._show_knobs()
             _log.info("settings in force", generation=settings.generation)
         change.answered.set()

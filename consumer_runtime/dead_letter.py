@@ -49,6 +49,10 @@ class DeadLetters:
         self._delivered: list[Message] = []
         self._now = 0.0
 
+    def apply(self, settings: DeadLetterSettings) -> None:
+        """Take a new payload mode, for messages from now on; enabled and topic need a restart."""
+        self._settings = settings
+
     @property
     def is_enabled(self) -> bool:
         """Whether there is a topic for them; if not, exhausted messages are skipped."""
