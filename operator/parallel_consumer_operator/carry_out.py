@@ -42,7 +42,7 @@ class Written:
 
 @dataclass(slots=True)
 class Applied:
-    """What was applied by this process: an object whose stored form never equals ours is not applied again and again."""
+    """What this process applied: an object whose stored form never equals ours is not applied again and again."""
 
     versions: dict[tuple[KindRef, str], tuple[str, str]] = field(default_factory=dict)
 
@@ -66,7 +66,7 @@ async def carry_out(
     known_generation: int,
     applied: Applied,
 ) -> Written:
-    """Write what differs. Raises ConflictError when the settings changed since they were read; ClusterError otherwise."""
+    """Write what differs; raises ConflictError when the settings changed since they were read, else ClusterError."""
     written = Written()
     await _settings(port, key, owner, effective, written, known_generation=known_generation)
     wanted = desired.objects(owner, spec, effective, build)

@@ -1,7 +1,6 @@
 """Kubernetes behind the port: the only importer of `kubernetes`, whose errors end here.
 
-Kinds are stated, not discovered: discovery costs requests and permissions, and goes stale when a definition is installed
-later.
+Kinds are stated, not discovered: discovery costs requests and permissions, and goes stale when definitions come later.
 """
 
 import asyncio
@@ -92,7 +91,7 @@ class Cluster:
         return {name: _fingerprint(secret) for name, secret in zip(sorted(secrets), found, strict=True)}
 
     async def secret_data(self, key: Key, name: str) -> dict[str, str]:
-        """Return a Secret's decoded entries, for connecting to a resource's own Prometheus; NotFoundError without it."""
+        """Return a Secret's decoded entries, for a resource's own Prometheus; raises NotFoundError without it."""
         secret = await self._read(_SECRET, key.namespace, name)
         if secret is None:
             raise NotFoundError(f"the Secret {name} does not exist in {key.namespace}")
@@ -222,7 +221,7 @@ _OPTIONS: Any = {"serialize": False, "_request_timeout": REQUEST_SECONDS}
 
 @asynccontextmanager
 async def connect(*, identity: str) -> AsyncIterator[Cluster]:
-    """Connect as the pod's ServiceAccount, or else as the kubeconfig says; raises UnavailableError when neither is there."""
+    """Connect as the pod's ServiceAccount, else as the kubeconfig says; raises UnavailableError without either."""
     configuration = Configuration()
     try:
         config.load_incluster_config(client_configuration=configuration)
@@ -273,7 +272,7 @@ def _sentence(error: ApiException) -> str:
 
 
 def _fingerprint(secret: Manifest | None) -> str | None:
-    """Return what changes with a Secret's contents. Keyed by its uid, so that a short password cannot be guessed from it."""
+    """Return what changes with a Secret's contents; keyed by its uid, so that nobody guesses a password from it."""
     if secret is None:
         return None
     contents = json.dumps(secret.get("data") or {}, sort_keys=True).encode()

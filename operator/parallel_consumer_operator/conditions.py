@@ -1,7 +1,7 @@
 """The conditions of a ParallelConsumer from the facts of one pass. Pure: facts in, conditions out, `now` as a value."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from parallel_consumer_operator.diagnosis import Problem
 from parallel_consumer_operator.resource.status import (
@@ -37,7 +37,7 @@ class Facts:
     rollout_cause: Sequence[str] = ()
     """Parts of the spec whose change restarts the pods now."""
     tuning_mode: TuningMode = TuningMode.OFF
-    tuning: TuningStatus = TuningStatus()
+    tuning: TuningStatus = field(default_factory=TuningStatus)
     measured: bool | None = None
     """None: the tuner has not looked yet."""
     missing: str = ""

@@ -100,8 +100,7 @@ class Control:
                 wait = await self._reconciler.step(key)
         except OperatorError as error:
             _log.warning("pass failed", resource=str(key), error=str(error))
-        except Exception:
-            # A mistake of ours in one resource must not end the loops of the others; it is logged with its trace.
+        except Exception:  # noqa: BLE001 - a mistake of ours in one resource must not end its loop; it is logged
             _log.exception("pass broke", resource=str(key))
         else:
             loop.failures = 0

@@ -1,4 +1,4 @@
-"""What is wrong with the pods, read from what Kubernetes and the pods themselves say. Pure: manifests in, problems out."""
+"""What is wrong with the pods, by what Kubernetes and the pods themselves say. Pure: manifests in, problems out."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ def registry(control: Control, liveness: Liveness) -> kopf.OperatorRegistry:
     made = kopf.OperatorRegistry()
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=made)
-    async def _resource(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002, RUF029 - kopf's own names
+    async def _resource(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's own names
         liveness.heard()
         if type == "DELETED":
             control.gone(Key(body["metadata"]["namespace"], body["metadata"]["name"]), body["metadata"]["uid"])
@@ -32,7 +32,7 @@ def registry(control: Control, liveness: Liveness) -> kopf.OperatorRegistry:
     def _login(**said: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**said) or kopf.login_with_kubeconfig(**said)
 
-    async def _child(body: kopf.Body, **_: Any) -> None:  # noqa: RUF029 - kopf awaits its handlers
+    async def _child(body: kopf.Body, **_: Any) -> None:
         liveness.heard()
         name = body["metadata"].get("labels", {}).get(names.LABEL_NAME)
         if name:

@@ -6,22 +6,20 @@ the status before it is in the ConfigMap, and the ConfigMap's generation says wh
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 from pydantic import ValidationError
 
 from consumer_runtime.contract.settings import Mode
 from parallel_consumer_operator import diagnosis, report
-from parallel_consumer_operator.carry_out import Applied, Written, carry_out
+from parallel_consumer_operator.carry_out import Written, carry_out
 from parallel_consumer_operator.conditions import Facts
 from parallel_consumer_operator.desired import objects as desired
 from parallel_consumer_operator.desired import settings_file
 from parallel_consumer_operator.desired.deployment import Build, referenced_secrets
 from parallel_consumer_operator.desired.effective import Effective, Tuned, invalid, resolve
-from parallel_consumer_operator.desired.owner import Owner
 from parallel_consumer_operator.diagnosis import PodView, Problem
 from parallel_consumer_operator.errors import ClusterError, ConflictError, DeniedError, InvalidResourceError
 from parallel_consumer_operator.groups import Groups
@@ -31,7 +29,8 @@ from parallel_consumer_operator.resource import names
 from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
 from parallel_consumer_operator.resource.status import ParallelConsumerStatus
 from parallel_consumer_operator.settings import OperatorSettings
-from parallel_consumer_operator.tune_seam import Tuner, TuneOutcome, TuneSubject
+from parallel_consumer_operator.subject import Memory, Subject, said, subject_of
+from parallel_consumer_operator.tune_seam import TuneOutcome, Tuner, TuneSubject
 from parallel_consumer_operator.tuning.observation import Circumstances
 
 LOOK_SECONDS = 30.0
@@ -44,38 +43,6 @@ FIGURES_SECONDS = 60.0
 """Lag, messages in flight and folded counts are written at most this often."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Memory:
-    """What this process keeps of one resource between passes. Losing it costs a few reads, never a wrong step."""
-
-    status: ParallelConsumerStatus | None = None
-    """As last computed; folded figures in it may be newer than in the cluster."""
-    figures_written_at: float = 0.0
-    applied: Applied = field(default_factory=Applied)
-    settings_written_at: float | None = None
-    apply_seconds: float | None = None
-    gave_up_on: int = 0
-    """The generation that a full handshake did not bring to every pod."""
-    tune_at: float = 0.0
-    tuned_for: tuple[Any, ...] = ()
-    """What a person said when the tuner last looked; when it changes the tuner looks at once."""
-    measured: bool | None = None
-    missing: str = ""
-    rollout_cause: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One resource as read at the start of a pass."""
-
-    key: Key
-    manifest: Manifest
-    spec: ParallelConsumerSpec
-    before: ParallelConsumerStatus
-    owner: Owner
-    paused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +86,7 @@ class Reconciler:
         except ValidationError as error:
             wrong = invalid(error, prefix="spec")
             return await self._refuse(key, manifest, before, memory, Problem("InvalidSpec", str(wrong)))
-        subject = _subject(key, manifest, spec, before)
+        subject = subject_of(manifest, spec, before)
         try:
             return await self._pass(subject, memory)
         except InvalidResourceError as error:
@@ -207,8 +174,8 @@ class Reconciler:
 
     async def _tune(self, subject: Subject, memory: Memory, outcome: Outcome) -> TuneOutcome | None:
         """Let the tuner look when it is due, or when a person said something new."""
-        said = _said(subject)
-        if self._tuner is None or (_monotonic() < memory.tune_at and said == memory.tuned_for):
+        words = said(subject)
+        if self._tuner is None or (_monotonic() < memory.tune_at and words == memory.tuned_for):
             return None
         tuned = await self._tuner(
             TuneSubject(
@@ -221,7 +188,7 @@ class Reconciler:
             ),
             now=self._clock(),
         )
-        memory.tune_at, memory.tuned_for = _monotonic() + tuned.requeue_after_seconds, said
+        memory.tune_at, memory.tuned_for = _monotonic() + tuned.requeue_after_seconds, words
         memory.measured, memory.missing = tuned.measured, tuned.missing
         return tuned
 
@@ -324,21 +291,6 @@ class Reconciler:
             return None if settled else UNSETTLED_SECONDS
         wait = LOOK_SECONDS if settled and not outcome.problems else UNSETTLED_SECONDS
         return min(wait, max(0.0, memory.tune_at - _monotonic())) if self._tuner else wait
-
-
-def _subject(key: Key, manifest: Manifest, spec: ParallelConsumerSpec, before: ParallelConsumerStatus) -> Subject:
-    metadata = manifest["metadata"]
-    paused = (metadata.get("annotations") or {}).get(names.ANNOTATION_PAUSED, "").lower() == "true"
-    owner = Owner(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
-    return Subject(key=key, manifest=manifest, spec=spec, before=before, owner=owner, paused=paused)
-
-
-def _said(subject: Subject) -> tuple[Any, ...]:
-    """Return what a person said last: a new word of theirs is looked at without waiting for the tuner's time."""
-    metadata = subject.manifest["metadata"]
-    annotations = metadata.get("annotations") or {}
-    told = (names.ANNOTATION_TUNING, names.ANNOTATION_APPROVE, names.ANNOTATION_PAUSED)
-    return (metadata["generation"], *(annotations.get(name) for name in told))
 
 
 def _current(outcome: Outcome) -> int:

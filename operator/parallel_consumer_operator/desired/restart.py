@@ -44,7 +44,7 @@ def restart_annotations(settings: RuntimeSettings, secret_versions: Mapping[str,
 
 
 def restart_cause(live: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return which parts differ between two Deployments' templates, `podTemplate` when something else does; () if none."""
+    """Return which parts of the wanted Deployment's template are not as in the live one; () for a new one."""
     if live is None:
         return ()
     before, after = _parts(live), _parts(wanted)

@@ -1,7 +1,6 @@
 """The ConfigMap that holds the runtime's settings: the only place where tuned values reach the pods. Pure."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -48,7 +47,7 @@ def generation_of(live: Manifest) -> int:
 
 
 def tuned_in(live: Manifest | None) -> dict[str, Tuned]:
-    """Return the tuned values that a live ConfigMap carries: the truth when the status was lost. Nonsense is nothing."""
+    """Return the tuned values that a live ConfigMap carries, the truth when the status was lost; none if unreadable."""
     text = ((live or {}).get("metadata", {}).get("annotations") or {}).get(names.ANNOTATION_TUNED, "{}")
     try:
         return {

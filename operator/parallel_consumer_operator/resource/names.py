@@ -19,7 +19,7 @@ LABEL_APPLICATION: Final = "app.kubernetes.io/name"
 APPLICATION: Final = "parallel-consumer"
 
 METRIC_LABEL: Final = "parallelconsumer"
-"""The label, put on each series by the PodMonitor, that holds the ParallelConsumer's name (beside `namespace`, `pod`)."""
+"""On each series, put there by the PodMonitor beside `namespace` and `pod`: the ParallelConsumer's name."""
 
 ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
 """On the resource: `true` stops every write of the operator but the status."""

@@ -73,7 +73,7 @@ class KafkaSpec(Model):
         dict[Annotated[str, Field(max_length=253)], Annotated[str, Field(max_length=1024)]],
         Field(max_length=64),
     ] = {}
-    """Further librdkafka properties, as strings. Those that load plugins, read files or are the runtime's are refused."""
+    """Further librdkafka properties, as strings. Those that load plugins or read files are refused."""
 
 
 class SourceSpec(Model):
@@ -148,7 +148,7 @@ class HandlerSpec(Model):
     value_format: ValueFormat = ValueFormat.BYTES
     """What the handler sees as message.value."""
     image: Annotated[str, Field(max_length=1024)] | None = None
-    """An image built FROM the runtime's, with the handler's code and what it needs. Default: the operator's runtime image."""
+    """An image built FROM the runtime's, with the handler's code and what it needs. Default: the runtime's own."""
     image_pull_policy: PullPolicy | None = None
     """Kubernetes' imagePullPolicy; its own default holds when left out."""
     image_pull_secrets: Annotated[list[ObjectRef], Field(max_length=16)] = []
@@ -172,7 +172,7 @@ class ExecutionSpec(_KnobFields):  # type: ignore[misc] # made from the contract
     """How the handler runs, and the knobs."""
 
     mode: Mode | None = None
-    """How the handler runs: single inline, async on an event loop, thread or process in a pool, auto by measurement. Default: async."""
+    """single runs inline, async on an event loop, thread and process in a pool, auto measures. Default: async."""
     ordering: Ordering = Ordering.KEY
     """Which messages wait for each other."""
     process: ProcessSpec | None = None
