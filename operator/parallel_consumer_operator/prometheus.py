@@ -149,4 +149,6 @@ def _query(connection: PrometheusConnect, text: str) -> Sequence[Mapping[str, An
 
 
 def _short(error: Exception) -> str:
-    return str(error).replace("\n", " ")[:300]
+    """Return the innermost reason: requests wraps it into a text that begins with the whole query."""
+    cause = error.args[0] if error.args else error
+    return str(getattr(cause, "reason", cause)).replace("\n", " ")[:300]

@@ -11,7 +11,7 @@ from parallel_consumer_operator.tuning.observation import Circumstances, Measure
 from parallel_consumer_operator.tuning.policy import Policy
 
 LIMIT_REACHED = 0.5
-"""A limit binds when it was reached, or kept partitions paused, for at least half of the time."""
+"""A limit binds when it was reached for at least half of the time, or was half full with partitions paused as long."""
 IN_FLIGHT_NEAR_LIMIT = 0.8
 """Or when this share of it is in flight on average: with hysteresis a binding limit is touched only now and then."""
 CPU_HEADROOM = 0.9
@@ -76,10 +76,14 @@ def required_rate(cycle: Cycle, seen: Measurement) -> float:
 
 
 def limit_reached(cycle: Cycle, seen: Measurement) -> bool:
-    """Whether maxInFlight is what holds messages back."""
-    room = cycle.value(Knob.MAX_IN_FLIGHT) * max(1, seen.pods)
-    near = seen.in_flight >= IN_FLIGHT_NEAR_LIMIT * room
-    return near or max(seen.limit_full, seen.backpressure) >= LIMIT_REACHED
+    """Whether maxInFlight is what holds messages back.
+
+    Paused partitions alone do not say so: a hot key fills the intake with messages that wait for each other while few
+    are in flight.
+    """
+    share = seen.in_flight / (cycle.value(Knob.MAX_IN_FLIGHT) * max(1, seen.pods))
+    paused = seen.backpressure >= LIMIT_REACHED and share >= LIMIT_REACHED
+    return share >= IN_FLIGHT_NEAR_LIMIT or seen.limit_full >= LIMIT_REACHED or paused
 
 
 def busy_share(cycle: Cycle, busy: float, seen: Measurement) -> float:

@@ -1,0 +1,198 @@
+import asyncio
+import ssl
+import subprocess
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+from conftest import LONG_WINDOW, NAMESPACE, WINDOW, free_port, start_prometheus, wait_for
+from made_pods import GROWTH, RATE, RETRIES, SERVICE, MadePod
+
+from parallel_consumer_operator.errors import MetricsUnavailableError
+from parallel_consumer_operator.prometheus import Access, Prometheus
+from parallel_consumer_operator.tuning.observation import Measurement
+from parallel_consumer_operator.tuning.queries import Scope, measurement
+
+SCOPE = Scope(NAMESPACE, WINDOW, LONG_WINDOW)
+
+
+@pytest.fixture
+async def prometheus() -> AsyncIterator[Prometheus]:
+    """A client of its own for each test: nothing is remembered from another."""
+    client = Prometheus()
+    yield client
+    client.close()
+
+
+async def measure(prometheus: Prometheus, address: str, resource: str, *pods: str) -> Measurement:
+    """Ask as the tuner does."""
+    answers = await prometheus.ask(Access(address), SCOPE)
+    return measurement(answers.get((NAMESPACE, resource)), pods=pods, window=WINDOW)
+
+
+async def test_figures_are_those_of_the_pods(prometheus: Prometheus, server: str) -> None:
+    """Each figure that comes back through a real Prometheus is what the pods' series say, over both pods."""
+    seen = await measure(prometheus, server, "orders", "orders-a", "orders-b")
+    assert seen.rate == pytest.approx(4 * RATE, rel=0.1)
+    assert seen.rate_long == pytest.approx(4 * RATE, rel=0.1)
+    assert seen.backlog_slope == pytest.approx(4 * GROWTH, rel=0.1)
+    assert seen.arrivals == pytest.approx(4 * (RATE + GROWTH), rel=0.1)
+    assert seen.backlog == pytest.approx(4 * GROWTH * 1_000, rel=0.1)
+    assert seen.service_seconds == pytest.approx(SERVICE, rel=0.05)
+    assert seen.latency_seconds_p99 == pytest.approx(0.025, rel=0.1)
+    assert seen.limit_full == pytest.approx(0.75, rel=0.1)
+    assert (seen.in_flight, seen.queued, seen.backpressure) == (28, 10, 1)
+    assert seen.busy == pytest.approx(6.0, rel=0.1)
+    assert seen.cpu_cores == pytest.approx(0.8, rel=0.1)
+    assert (seen.cpu_limit_cores, seen.memory_ratio, seen.partitions, seen.pods) == (2, 0.25, 4, 2)
+    assert seen.error_ratio == pytest.approx(2 * RETRIES / (4 * RATE + 2 * RETRIES), rel=0.1)
+    assert seen.rebalances == 0
+    assert seen.age_seconds < WINDOW / 2
+
+
+async def test_one_answer_serves_every_resource_of_the_namespace(prometheus: Prometheus, server: str) -> None:
+    """Cycles of many resources at one moment are one question to the server, not one each."""
+    answers = await asyncio.gather(*(prometheus.ask(Access(server), SCOPE) for _ in range(100)))
+    assert all(answer is answers[0] for answer in answers)
+    assert {name for _, name in answers[0]} >= {"orders", "not-a-number"}
+
+
+async def test_a_pod_without_series_is_missed(prometheus: Prometheus, server: str) -> None:
+    """Figures of two pods are not taken for those of three."""
+    with pytest.raises(MetricsUnavailableError, match="1 of 3 ready pods have no series, orders-c"):
+        await measure(prometheus, server, "orders", "orders-a", "orders-b", "orders-c")
+
+
+async def test_not_a_number_is_no_figure(prometheus: Prometheus, server: str) -> None:
+    """NaN from a pod holds, and names the figure."""
+    with pytest.raises(MetricsUnavailableError, match="in_flight is nan"):
+        await measure(prometheus, server, "not-a-number", "nan-a")
+
+
+async def test_partitions_without_backlog_are_missed(prometheus: Prometheus, server: str) -> None:
+    """Absent is not zero: assigned partitions whose backlog nobody reports hold."""
+    with pytest.raises(MetricsUnavailableError, match="the backlog of 2 of 2 partitions is unknown"):
+        await measure(prometheus, server, "partial", "partial-a")
+
+
+async def test_a_resource_that_nobody_scrapes_is_missed(prometheus: Prometheus, server: str) -> None:
+    """No series at all says where to look."""
+    with pytest.raises(MetricsUnavailableError, match="PodMonitor"):
+        await measure(prometheus, server, "unknown", "unknown-a")
+
+
+async def test_a_pod_that_stops_answering_is_missed(
+    prometheus: Prometheus, server: str, made_pods: dict[str, list[MadePod]]
+) -> None:
+    """After a failed scrape the last values do not live on."""
+    await measure(prometheus, server, "vanishing", "vanishing-a")
+    made_pods["vanishing"][0].stop()
+    await asyncio.sleep(4)
+    with pytest.raises(MetricsUnavailableError, match="no series"):
+        await measure(prometheus, server, "vanishing", "vanishing-a")
+
+
+async def test_an_unreachable_server_is_told(prometheus: Prometheus) -> None:
+    """Nothing listens: the address and the reason, within the timeout, and no foreign exception."""
+    with pytest.raises(MetricsUnavailableError, match="cannot be asked"):
+        await prometheus.ask(Access(f"http://127.0.0.1:{free_port()}"), SCOPE)
+
+
+async def test_a_wrong_path_is_told(prometheus: Prometheus, server: str) -> None:
+    """A server that answers something else is named."""
+    with pytest.raises(MetricsUnavailableError, match="refuses: HTTP Status Code 404"):
+        await prometheus.ask(Access(f"{server}/elsewhere"), SCOPE)
+
+
+async def test_a_query_that_fails_is_told(prometheus: Prometheus, server: str) -> None:
+    """The server's own words about a query reach the reader."""
+    with pytest.raises(MetricsUnavailableError, match="refuses"):
+        await prometheus.ask(Access(server), Scope(NAMESPACE, 0, LONG_WINDOW))
+
+
+@pytest.fixture(scope="module")
+def guarded(made_pods: dict[str, list[MadePod]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A server with TLS and basic auth (user ann, password secret): its address, and its certificate."""
+    folder = tmp_path_factory.mktemp("guarded")
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *name]
+    subprocess.run([*made, "-keyout", folder / "key.pem", "-out", folder / "ca.pem"], check=True, capture_output=True)
+    # bcrypt of "secret", cost 4
+    hashed = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"
+    web = f"tls_server_config: {{cert_file: ca.pem, key_file: key.pem}}\nbasic_auth_users: {{ann: '{hashed}'}}\n"
+    (folder / "web.yml").write_text(web)
+    process, address = start_prometheus(folder, made_pods, f"--web.config.file={folder}/web.yml")
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    url = f"https://localhost:{address.rsplit(':', 1)[1]}"
+    try:
+        wait_for(lambda: _answers(url, context), 30, "guarded prometheus answered")
+        yield url, (folder / "ca.pem").read_text()
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(url: str, context: ssl.SSLContext) -> bool:
+    try:
+        urllib.request.urlopen(f"{url}/-/ready", timeout=1, context=context).close()  # noqa: S310 - ours
+    except urllib.error.HTTPError as error:
+        return error.code == 401
+    except OSError:
+        return False
+    return True
+
+
+async def test_basic_auth_and_a_ca_of_ones_own(prometheus: Prometheus, guarded: tuple[str, str]) -> None:
+    """With the right user and CA it answers; without either it says what is wrong."""
+    address, ca = guarded
+    assert isinstance(await prometheus.ask(Access(address, basic_auth=("ann", "secret"), ca_pem=ca), SCOPE), dict)
+    with pytest.raises(MetricsUnavailableError, match="401"):
+        await prometheus.ask(Access(address, basic_auth=("ann", "wrong"), ca_pem=ca), SCOPE)
+    with pytest.raises(MetricsUnavailableError, match=r"(?i)certificate"):
+        await prometheus.ask(Access(address, basic_auth=("ann", "secret")), SCOPE)
+
+
+async def test_a_ca_that_is_none(prometheus: Prometheus) -> None:
+    """A Secret with something else in it is named, not a traceback."""
+    with pytest.raises(MetricsUnavailableError, match="no PEM certificate"):
+        await prometheus.ask(Access("https://localhost", ca_pem="rubbish"), SCOPE)
+
+
+async def test_bearer_token(prometheus: Prometheus, server: str) -> None:
+    """A token goes with every question; a proxy in front of the real server that wants it lets us in only with it."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers.get("Authorization") != "Bearer open-sesame":
+                self.send_error(403)
+                return
+            with urllib.request.urlopen(server + self.path, timeout=5) as answer:  # noqa: S310 - ours
+                body = answer.read()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Stay quiet."""
+
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    Thread(target=proxy.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{proxy.server_address[1]}"
+    try:
+        answers = await prometheus.ask(Access(address, bearer_token="open-sesame"), SCOPE)  # noqa: S106 - made up
+        assert (NAMESPACE, "orders") in answers
+        with pytest.raises(MetricsUnavailableError, match="403"):
+            await prometheus.ask(Access(address), SCOPE)
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+
+
+def test_secrets_are_not_printed() -> None:
+    """A repr in a log line shows neither token nor password nor CA."""
+    shown = repr(Access("http://x", bearer_token="t0ken", basic_auth=("ann", "pa55"), ca_pem="PEM"))  # noqa: S106 - made up
+    assert "t0ken" not in shown
+    assert "pa55" not in shown
