@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import structlog
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from consumer_runtime.contract.settings import KafkaSettings
@@ -73,8 +73,20 @@ class Preflight:
             try:
                 future.result(2 * _TRY_SECONDS)
             except KafkaException as error:
-                return self._problem(error, topic)
+                return None if self._is_listed(topic, error) else self._problem(error, topic)
         return None
+
+    def _is_listed(self, topic: str, error: KafkaException) -> bool:
+        """Whether a broker that does not answer questions about one topic, as the embedded one, lists it.
+
+        The list is no substitute for the question: without leave to describe a topic, a broker leaves it out.
+        """
+        if error.args[0].code() not in (KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT):  # noqa: SLF001 - its public name
+            return False
+        try:
+            return topic in self._admin.list_topics(timeout=_TRY_SECONDS).topics
+        except KafkaException:
+            return False
 
     def _problem(self, error: KafkaException, topic: str = "") -> StartError:
         """Prefer what the client heard of the login: the request itself only says that its time was up."""
