@@ -6,17 +6,24 @@ Puts the parts together and nothing more. Not here: the command line, HTTP, watc
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from consumer_runtime.consume import ControlLoop
 from consumer_runtime.contract.settings import ExecutionSettings, Mode, RuntimeSettings
 from consumer_runtime.contract.state import Phase, RuntimeState, StartError, StartReason
 from consumer_runtime.dead_letter import DeadLetters
 from consumer_runtime.engines.async_ import AsyncEngine
+from consumer_runtime.engines.auto import AutoEngine, Choice
 from consumer_runtime.engines.engine import Engine
+from consumer_runtime.engines.process import ProcessEngine
 from consumer_runtime.engines.single import SingleEngine
+from consumer_runtime.engines.thread import ThreadEngine
 from consumer_runtime.errors import StartFailure
 from consumer_runtime.handler import Handler, load, wrap
 from consumer_runtime.sources.kafka import KafkaSource
 from consumer_runtime.statistics import Statistics
+
+_log = structlog.get_logger(__name__)
 
 _DEFAULT_MAX_POLL_INTERVAL_MS = 300_000
 _DEAD_LETTER_FIELD = "spec.deadLetter.topic"
@@ -44,10 +51,11 @@ class ParallelConsumer:
         """
         self.statistics = statistics or Statistics()
         self._source = KafkaSource(settings.source.kafka, self.statistics, is_stopping=lambda: self._loop.is_stopping)
+        self._engine, self._mode, self._mode_reason = _engine(_handler(settings, handler), settings)
         self._loop = ControlLoop(
             settings,
             source=self._source,
-            engine=_engine(_handler(settings, handler), settings),
+            engine=self._engine,
             dead_letters=DeadLetters(settings.source.kafka, settings.dead_letter, self.statistics),
             statistics=self.statistics,
             before_start=self._require_dead_letter_topic,
@@ -84,16 +92,21 @@ class ParallelConsumer:
 
     def state(self) -> RuntimeState:
         """Return what the runtime says of itself. Safe from any thread."""
-        settings, statistics = self._loop.settings, self.statistics
+        statistics = self.statistics
         return RuntimeState(
             phase=self._loop.phase,
             config_generation=statistics.config_generation,
             problem=self.problem if self._loop.phase is not Phase.STOPPED else None,
-            mode=settings.execution.mode,
+            mode=self._chosen.mode if self._chosen else self._mode,
             knobs=statistics.knobs,
             assigned_partitions=len(self._source.assignments),
             in_flight=statistics.in_flight,
+            mode_reason=self._engine.mode_reason if isinstance(self._engine, AutoEngine) else self._mode_reason,
         )
+
+    @property
+    def _chosen(self) -> Choice | None:
+        return self._engine.choice if isinstance(self._engine, AutoEngine) else None
 
     def _require_dead_letter_topic(self) -> None:
         dead_letter = self._loop.settings.dead_letter
@@ -118,9 +131,30 @@ def _handler(settings: RuntimeSettings, given: Handler | Callable[[Any], Any] | 
     return load(settings.handler.entrypoint, value_format=settings.handler.value_format)
 
 
-def _engine(handler: Handler, settings: RuntimeSettings) -> Engine:
+def _engine(handler: Handler, settings: RuntimeSettings) -> tuple[Engine, Mode, str]:
+    """Return the engine, its mode, and why it is that mode when the settings leave it to us."""
+    mode = settings.execution.mode
+    if mode is not Mode.AUTO:
+        return _make(mode, handler, settings), mode, ""
+    hint = handler.mode_hint
+    if hint is not None:
+        reason = f"{hint}: {handler.name} says so (`async def`, or a decorator)"
+        _log.info("mode chosen", mode=hint.value, reason=reason)
+        return _make(hint, handler, settings), hint, reason
+
+    def make(chosen: Mode, its_handler: Handler) -> Engine:
+        return _make(chosen, its_handler, settings)
+
+    return AutoEngine(handler, settings.execution, make=make), mode, ""
+
+
+def _make(mode: Mode, handler: Handler, settings: RuntimeSettings) -> Engine:
     execution: ExecutionSettings = settings.execution
-    if execution.mode is Mode.ASYNC:
+    if mode is Mode.ASYNC:
         return AsyncEngine(handler, execution)
+    if mode is Mode.THREAD:
+        return ThreadEngine(handler, execution)
+    if mode is Mode.PROCESS:
+        return ProcessEngine(handler, execution)
     interval = float(settings.source.kafka.properties.get("max.poll.interval.ms", _DEFAULT_MAX_POLL_INTERVAL_MS))
     return SingleEngine(handler, execution, max_poll_interval_seconds=interval / 1000)
