@@ -4,14 +4,16 @@
 # build secrets of the same paths); nothing of them stays in the images.
 ARG BASE_IMAGE=python:3.12-slim-bookworm
 
-# --- base: Python and tini, which as PID 1 passes signals on and reaps what a handler leaves behind
+# --- base: Python and tini, which as PID 1 passes signals on and reaps what a handler leaves behind. Any numeric user may
+# run the images: none has an entry in passwd, so its name comes from LOGNAME.
 FROM ${BASE_IMAGE} AS base
 RUN command -v tini >/dev/null || { \
       apt-get update && apt-get install --yes --no-install-recommends tini && rm -rf /var/lib/apt/lists/*; }
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    HOME=/tmp
+    HOME=/tmp \
+    LOGNAME=nonroot
 WORKDIR /opt
 
 # --- requirements: each image's dependencies as a file of their own, so that other edits keep the layers below
