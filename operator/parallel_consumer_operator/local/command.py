@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from rich.console import Console
 
@@ -38,12 +39,26 @@ def local(
         load=Load(rate=rate, messages=offered) if offered else None,
         seconds_at_most=seconds,
     )
+    _log_to(plan.directory / "operator.jsonl")
     try:
         kept = asyncio.run(_interruptible(plan, console))
     except OperatorError as error:
         console.print(f"[bold red]error:[/] {error}")
         raise typer.Exit(1) from error
     raise typer.Exit(0 if kept else 1)
+
+
+def _log_to(file: Path) -> None:
+    """Keep the operator's log lines, decisions with their whole input among them, out of the table."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file.open("w", buffering=1)),
+    )
 
 
 async def _interruptible(plan: Plan, console: Console) -> bool:

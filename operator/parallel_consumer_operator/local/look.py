@@ -29,7 +29,8 @@ def look(second: float, consumer: Manifest, pods: Sequence[tuple[Manifest, str]]
 def apply_seconds(consumer: Manifest) -> tuple[int, float] | None:
     """Return (generation, seconds until every ready pod had it), None while that is not known."""
     effective = ParallelConsumerStatus.parse(consumer).effective
-    return None if effective.apply_seconds is None else (effective.config_generation, float(effective.apply_seconds))
+    took = effective.apply_milliseconds
+    return None if took is None else (effective.config_generation, took / 1_000)
 
 
 def _tunable_in_force(status: ParallelConsumerStatus, pages: Sequence[metrics_text.Samples]) -> dict[str, int]:

@@ -43,8 +43,8 @@ class Machine:
     events: list[Event] = field(default_factory=list)
     running: list[LocalPod] = field(default_factory=list)
     _objects: dict[tuple[str, str], Manifest] = field(default_factory=dict)
-    _versions: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
-    _names: itertools.count[int] = field(default_factory=itertools.count)
+    _versions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+    _names: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         """Give the resource the metadata that an API server would."""
@@ -75,10 +75,6 @@ class Machine:
         """Return the resource."""
         return copy.deepcopy(self.consumer) if key == self.key else None
 
-    async def resources(self) -> list[Manifest]:
-        """Return the one resource."""
-        return [copy.deepcopy(self.consumer)]
-
     async def child(self, key: Key, kind: KindRef, name: str) -> Manifest | None:
         """Return one object, a workload with the status that its pods give it."""
         del key
@@ -91,10 +87,10 @@ class Machine:
         """Return the child processes as pods."""
         return [pod.manifest() for pod in self.running] if key == self.key else []
 
-    async def secret_versions(self, key: Key, names: frozenset[str]) -> dict[str, str | None]:
+    async def secret_versions(self, key: Key, secrets: frozenset[str]) -> dict[str, str | None]:
         """Return each Secret's version."""
         del key
-        found = {name: self._objects.get(("Secret", name)) for name in names}
+        found = {name: self._objects.get(("Secret", name)) for name in secrets}
         return {name: secret["metadata"]["resourceVersion"] if secret else None for name, secret in found.items()}
 
     async def apply(self, manifest: Manifest, *, resource_version: str | None = None) -> Manifest:
@@ -192,9 +188,9 @@ class Machine:
         template = workload["spec"]["template"]
         container = next(each for each in template["spec"]["containers"] if each["name"] == names.CONTAINER)
         environment = {each["name"]: self._value(each) for each in container.get("env", ())}
-        annotation = template["metadata"].get("annotations", {}).get(names.ANNOTATION_RESTART_HASH, "")
         return PodTemplate(
-            labels={**template["metadata"]["labels"], "pod-template-hash": annotation},
+            labels=dict(template["metadata"]["labels"]),
+            annotations=dict(template["metadata"].get("annotations") or {}),
             environment={name: value for name, value in environment.items() if value is not None},
             module_path=(*self._handler_folder(), *self.module_path),
             grace_seconds=float(template["spec"].get("terminationGracePeriodSeconds", 30)),

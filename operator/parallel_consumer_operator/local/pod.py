@@ -36,6 +36,7 @@ class PodTemplate:
     """What the pods of one Deployment have in common."""
 
     labels: dict[str, str]
+    annotations: dict[str, str]
     environment: dict[str, str]
     module_path: tuple[Path, ...]
     """Folders whose modules the handler is found in, first one first."""
@@ -120,7 +121,7 @@ class LocalPod:
                 "namespace": self.namespace,
                 "uid": self.uid,
                 "labels": dict(self.template.labels),
-                "annotations": dict(self.annotations),
+                "annotations": {**self.template.annotations, **self.annotations},
                 "creationTimestamp": self.created,
             },
             "spec": {"containers": [{"name": CONTAINER}]},

@@ -32,7 +32,7 @@ from parallel_consumer_operator.reconcile import Reconciler
 from parallel_consumer_operator.resource.names import METRIC_LABEL
 from parallel_consumer_operator.resource.status import ConditionType, ParallelConsumerStatus
 from parallel_consumer_operator.settings import OperatorSettings
-from parallel_consumer_operator.tune import TuneCycle
+from parallel_consumer_operator.tune import PrometheusTuner
 
 LOOK_SECONDS = 1.0
 READY_SECONDS = 60.0
@@ -104,9 +104,9 @@ def _address(server: PrometheusServer | None) -> str:
 async def _operated(machine: Machine, server: PrometheusServer | None, prometheus_url: str) -> AsyncIterator[None]:
     """Keep the operator's loop going over the machine, and Prometheus' targets in step with its pods."""
     prometheus = Prometheus()
-    settings = OperatorSettings(prometheus_url=prometheus_url)
     metrics = OperatorMetrics()
-    control = Control(Reconciler(machine, settings, tuner=TuneCycle(prometheus, machine, settings)), metrics)
+    tuner = PrometheusTuner(prometheus, default_address=prometheus_url)
+    control = Control(Reconciler(machine, OperatorSettings(), tuner=tuner), metrics)
 
     def pods_changed(pods: list[LocalPod]) -> None:
         if server is not None:
