@@ -189,8 +189,10 @@ class Kubernetes:
         loaded: dict[str, Any] = json.loads(self.run_kubectl("get", kind, name, "-n", namespace, "-o", "json"))
         return loaded
 
-    def build_image(self, target: str, tag: str, progress: Progress | None = None) -> Image:
-        """Build a stage of the project's Dockerfile and give it to the node; both only when something changed.
+    def build_image(
+        self, target: str, tag: str, progress: Progress | None = None, *, dockerfile: Path = images.DOCKERFILE
+    ) -> Image:
+        """Build a stage of a Dockerfile, the project's unless named, and give it to the node, if anything changed.
 
         `tag` is the full name for manifests, as `localhost/parallel-consumer-runtime:dev`; with pull policy Never.
 
@@ -199,7 +201,7 @@ class Kubernetes:
             NotRunningError: the node is down.
         """
         telling = progress or Progress()
-        image = images.build(target, tag, cache=self.instance.cache, progress=telling)
+        image = images.build(target, tag, cache=self.instance.cache, progress=telling, dockerfile=dockerfile)
         images.load(self.instance, image, telling)
         return image
 

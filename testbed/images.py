@@ -12,6 +12,7 @@ from testbed.artifacts import ARTIFACTS, Name
 from testbed.layout import PROJECT, Instance, Part
 from testbed.progress import Progress
 
+DOCKERFILE = PROJECT / "Dockerfile"
 PAUSE = "localhost/testbed-pause:3"
 _IGNORED = {"__pycache__", ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
@@ -32,9 +33,7 @@ def ensure_pause(instance: Instance, progress: Progress) -> None:
         containers.import_image(instance, folder / "image.tar")
 
 
-def build(
-    target: str, tag: str, *, cache: Path, progress: Progress, dockerfile: Path = PROJECT / "Dockerfile"
-) -> Image:
+def build(target: str, tag: str, *, cache: Path, progress: Progress, dockerfile: Path = DOCKERFILE) -> Image:
     """Build one stage of a Dockerfile; nothing is done when none of its inputs changed since the last time.
 
     The build context is the Dockerfile's folder. Inputs are what its COPY and ADD lines name.

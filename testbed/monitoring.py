@@ -82,11 +82,13 @@ class Prometheus:
 
     def ready(self) -> bool:
         """Whether Prometheus is ready and runs with the configuration that prometheus-operator generated."""
-        address = self._fact("prometheus")
-        if readiness.fetch(address, "/-/ready") is None:
+        if readiness.fetch(self._fact("prometheus"), "/-/ready") is None:
             return False
-        answer = readiness.fetch(address, "/api/v1/status/config") or b"{}"
-        return f"{scrape_config.NAMESPACE}/{scrape_config.NAME}" in str(json.loads(answer))
+        return "prometheus" in self._running_configuration().get("external_labels", {})
+
+    def current_scrape_interval(self) -> str:
+        """The interval with which Prometheus runs now, as `5s`."""
+        return str(self._running_configuration().get("scrape_interval"))
 
     def set_scrape_interval(self, interval: str) -> None:
         """Change the interval of scraping and of rule evaluation, as `1s`; a PodMonitor's own interval goes first."""
@@ -103,6 +105,12 @@ class Prometheus:
         if readiness.fetch(self._fact("alertmanager"), "/-/reload", method="POST") is None:
             log = self._folder / "logs" / "alertmanager.log"
             raise TestbedError(f"Alertmanager refused the configuration:\n{processes.tail(log, 5)}")
+
+    def _running_configuration(self) -> dict[str, Any]:
+        """The global section; only a generated one has external labels."""
+        answer = readiness.fetch(self._fact("prometheus"), "/api/v1/status/config") or b'{"data": {"yaml": "{}"}}'
+        loaded: dict[str, Any] = yaml.safe_load(json.loads(answer)["data"]["yaml"])
+        return dict(loaded.get("global", {}))
 
     def remove(self) -> None:
         """Stop everything and delete its data; the objects in the cluster stay until the cluster goes."""
