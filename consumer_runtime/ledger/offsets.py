@@ -39,6 +39,7 @@ class PartitionOffsets:
     __slots__ = (
         "_base",
         "_finished",
+        "arrived",
         "epoch",
         "held",
         "held_bytes",
@@ -66,7 +67,9 @@ class PartitionOffsets:
         self.watermark = start
         """The next offset to be finished: what is committed."""
         self.position = start
-        """The next offset to arrive."""
+        """The end of what is known: of what arrived, and of what was restored as finished up to the watermark."""
+        self.arrived = start
+        """The next offset to arrive. Below the position while what a commit listed as finished comes once more."""
         self.held = 0
         """Messages of this partition in memory: waiting or running. Counted by the control loop, as are their bytes."""
         self.held_bytes = 0
@@ -98,18 +101,19 @@ class PartitionOffsets:
         """Take `count` offsets from `first` on, without holes between them; return False when some are finished.
 
         Offsets between the position and `first` will never arrive (transaction markers, compaction): they count as
-        finished. `first` must not be below the position.
+        finished. `first` must not be below `arrived`.
         """
         self._skip_to(first)
         end = first + count - self._base
         fresh = end - len(self._finished)
-        self.position = first + count
+        self.arrived = first + count
+        self.position = max(self.position, self.arrived)
         if fresh >= count:
             self._finished.extend(bytes(count))
             return True
         if fresh > 0:
             self._finished.extend(bytes(fresh))
-        return self._finished.find(1, first - self._base, end) < 0
+        return first >= self._base and self._finished.find(1, first - self._base, end) < 0
 
     def is_finished(self, offset: int) -> bool:
         """Return whether this offset is finished, now or according to the last commit."""
@@ -136,7 +140,7 @@ class PartitionOffsets:
         """Take notice that no offset below `position` will arrive any more."""
         if position > self.position:
             self._skip_to(position)
-            self.position = position
+            self.arrived = self.position = position
 
     def advance(self, now: float) -> int:
         """Move the watermark over what is finished and return it."""

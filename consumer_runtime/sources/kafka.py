@@ -209,7 +209,7 @@ class KafkaSource:
         if rebalance is None:
             return None
         assignment = rebalance.first_message(topic, partition, offset)
-        if assignment is not None and offset < assignment.position:
+        if assignment is not None and offset < assignment.arrived:
             return rebalance.restart(assignment, offset)
         return assignment
 

@@ -61,6 +61,8 @@ class Rebalance:
             consumer.incremental_assign(starts)
         else:
             consumer.assign(starts)
+        # The client keeps a pause over revoke and assign, and then the partition would stand still without a word.
+        consumer.resume(starts)
         _log.info("partitions assigned", partitions=_names(partitions), held=len(self.assignments))
         self._listener.assigned(begun)
         self.on_change()
@@ -75,8 +77,10 @@ class Rebalance:
         except KafkaException as error:
             _log.debug("position not known", error=str(error))
         self._commits.commit_now(consumer, leaving, time.monotonic())
-        for each in leaving:
-            self._events.record(Event.REVOKED, topic=each.topic, partition=each.partition, dropped=each.outstanding)
+        dropped = {(each.topic, each.partition): each.outstanding for each in leaving}
+        for at in partitions:
+            left = dropped.get((at.topic, at.partition), 0)
+            self._events.record(Event.REVOKED, topic=at.topic, partition=at.partition, dropped=left)
         self._give_up(partitions, leaving)
         _log.info("partitions revoked", partitions=_names(partitions), held=len(self.assignments))
 
@@ -100,7 +104,7 @@ class Rebalance:
         """Begin anew below the watermark: the topic was made again, or the broker lost its end."""
         _log.error(
             "offsets went back: the topic was recreated, or its log was cut",
-            topic=old.topic, partition=old.partition, was=old.position, now=offset,
+            topic=old.topic, partition=old.partition, was=old.arrived, now=offset,
         )  # fmt: skip
         old.is_open = False
         self._listener.dropped([old])

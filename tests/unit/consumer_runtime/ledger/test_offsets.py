@@ -172,3 +172,31 @@ def test_gaps_are_unfinished_ranges_below_the_highest_finished(flags: list[int],
     offsets.advance(0.0)
     text = "".join(map(str, flags)).rstrip("0")
     assert offsets.gaps == len([each for each in text.split("1") if each])
+
+
+def test_what_was_restored_may_still_arrive_after_the_watermark_has_passed_it() -> None:
+    """A poll that ends inside the restored map, then a commit, then the rest: nothing is new, nothing went back."""
+    offsets = PartitionOffsets("orders", 0, start=10, finished=b"\x00\x01\x01\x00\x01")
+    assert offsets.arrive(10, 1)
+    offsets.finish(10)
+    assert offsets.advance(0.0) == 13
+    assert offsets.arrived == 11
+    assert not offsets.arrive(11, 4)
+    assert [offset for offset in range(11, 15) if not offsets.is_finished(offset)] == [13]
+    assert (offsets.arrived, offsets.position, offsets.watermark) == (15, 15, 13)
+    offsets.finish(13)
+    assert offsets.advance(0.0) == 15
+
+
+def test_what_arrives_again_below_a_trimmed_ledger_is_finished() -> None:
+    """The watermark ran thousands of offsets ahead through the restored map before the first of them arrived."""
+    count = 10_000
+    offsets = PartitionOffsets("orders", 0, start=0, finished=b"\x00" + b"\x01" * (count - 1))
+    offsets.arrive(0, 1)
+    offsets.finish(0)
+    assert offsets.advance(0.0) == count
+    assert not offsets.arrive(1, 100)
+    assert all(offsets.is_finished(offset) for offset in range(1, 101))
+    assert offsets.arrived == 101
+    assert offsets.arrive(101, count) is False
+    assert [offset for offset in (count - 1, count, count + 100) if offsets.is_finished(offset)] == [count - 1]
