@@ -6,7 +6,6 @@ parent which finds the worker dead knows: what lies before the running message i
 (the parent's), retries (the control loop's).
 """
 
-import asyncio
 import contextlib
 import ctypes
 import os
@@ -17,7 +16,7 @@ import time
 import traceback
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consumer_runtime import handler as user
 from consumer_runtime.contract.choices import StartReason, ValueFormat
@@ -29,6 +28,9 @@ from consumer_runtime.engines.process_channel import Frames, frame
 from consumer_runtime.engines.process_entry import restore, spelled_for_parent
 from consumer_runtime.errors import StartFailure
 from consumer_runtime.message import Message
+
+if TYPE_CHECKING:
+    import asyncio
 
 _ANSWER_AFTER_SECONDS = 0.001
 """Results wait no longer than this, or the end of their frame, so that short calls share an answer."""
@@ -143,8 +145,7 @@ class Worker:
         handler = user.refer(reference)
         process_logs.follow(order.log_level)
         if handler.is_async:
-            self._loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(self._loop)
+            self._loop = _new_loop()
         if handler.open is not None:
             try:
                 self._hook(handler.open)
@@ -155,7 +156,7 @@ class Worker:
     def _hook(self, hook: Callable[[], object]) -> None:
         result = hook()
         if isinstance(result, Awaitable):
-            loop = self._loop or asyncio.new_event_loop()
+            loop = self._loop or _new_loop()
             loop.run_until_complete(result)
             if loop is not self._loop:
                 loop.close()
@@ -279,6 +280,14 @@ class Worker:
         """In a process that a handler forked: the channel is the worker's alone."""
         self._is_fork = True
         self._channel.close()
+
+
+def _new_loop() -> "asyncio.AbstractEventLoop":
+    import asyncio  # 7 MB that workers of other handlers save
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop
 
 
 def _failed(index: int, width: int, error: BaseException, started_at: float, finished_at: float) -> Failed:
