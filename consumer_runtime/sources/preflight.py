@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from consumer_runtime.contract.settings import KafkaSettings
@@ -62,31 +62,24 @@ class Preflight:
             time.sleep(_PAUSE_SECONDS)
 
     def _ask(self, topics: list[str]) -> StartError | None:
+        """Look at the list first, which the embedded Kafka answers too; only the question about one topic says why not.
+
+        Without leave to describe a topic a broker leaves it out of the list.
+        """
         try:
-            if not topics:
-                self._admin.list_topics(timeout=_TRY_SECONDS)
+            listed = self._admin.list_topics(timeout=_TRY_SECONDS).topics
+            unlisted = [topic for topic in topics if topic not in listed]
+            if not unlisted:
                 return None
-            described = self._admin.describe_topics(TopicCollection(topics), request_timeout=_TRY_SECONDS)
+            described = self._admin.describe_topics(TopicCollection(unlisted), request_timeout=_TRY_SECONDS)
         except KafkaException as error:
             return self._problem(error)
         for topic, future in described.items():
             try:
                 future.result(2 * _TRY_SECONDS)
             except KafkaException as error:
-                return None if self._is_listed(topic, error) else self._problem(error, topic)
+                return self._problem(error, topic)
         return None
-
-    def _is_listed(self, topic: str, error: KafkaException) -> bool:
-        """Whether a broker that does not answer questions about one topic, as the embedded one, lists it.
-
-        The list is no substitute for the question: without leave to describe a topic, a broker leaves it out.
-        """
-        if error.args[0].code() not in (KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT):  # noqa: SLF001 - its public name
-            return False
-        try:
-            return topic in self._admin.list_topics(timeout=_TRY_SECONDS).topics
-        except KafkaException:
-            return False
 
     def _problem(self, error: KafkaException, topic: str = "") -> StartError:
         """Prefer what the client heard of the login: the request itself only says that its time was up."""
