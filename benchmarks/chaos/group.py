@@ -19,8 +19,10 @@ from consumer_runtime.event_log import VARIABLE as EVENT_LOG_VARIABLE
 PROJECT = Path(__file__).resolve().parents[2]
 STOP_WITHIN_SECONDS = SHUTDOWN_GRACE_SECONDS + 15.0
 """Python's own end, closing the client, and a machine that is busy, on top of the grace."""
-EXITS_AT_MOST = 12
+EXITS_AT_MOST = 40
 """More unasked exits than this are a crash loop: the case is given up."""
+RESTART_AFTER_SECONDS = 1.5
+"""How long after an unasked exit a member comes back, as a kubelet would hesitate."""
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class Group:
         self._settings_file = settings_file
         self._running: dict[int, _Running] = {}
         self._incarnations: dict[int, int] = {}
+        self._coming_back: dict[int, float] = {}
 
     @property
     def pids(self) -> list[int]:
@@ -69,21 +72,30 @@ class Group:
 
     def kill(self, member: int) -> None:
         """End a member as a power cut would; it comes back."""
-        running = self._require(member)
+        running = self._running.get(member)
+        if running is None:  # it is dead already, and about to come back
+            return
         running.process.send_signal(signal.SIGKILL)
         running.process.wait(timeout=10)
         self._bury(member, Ending.KILLED)
-        self.start(member)
+        self._coming_back[member] = 0.0
 
     def terminate(self, member: int, *, comes_back: bool) -> None:
         """Ask a member to stop; `watch` takes note of its end."""
-        running = self._require(member)
+        running = self._running.get(member)
+        if running is None:
+            if not comes_back:
+                self._coming_back.pop(member, None)
+            return
         running.comes_back = comes_back
         running.asked_to_stop_at = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
 
     def watch(self) -> None:
         """Bury who ended, and start again who should come back; raises ChaosError in a crash loop."""
+        for member in [member for member, at in self._coming_back.items() if time.monotonic() >= at]:
+            del self._coming_back[member]
+            self.start(member)
         for member, running in list(self._running.items()):
             if running.process.poll() is not None:
                 self._ended(member, running)
@@ -95,6 +107,7 @@ class Group:
 
     def stop(self) -> None:
         """Ask all to stop and wait until they have."""
+        self._coming_back.clear()
         for member in self._running:
             self.terminate(member, comes_back=False)
         while self._running:
@@ -121,17 +134,12 @@ class Group:
                 f"consumers end by themselves again and again, last with status {status}; see {self._folder}"
             )
         if running.comes_back:
-            self.start(member)
+            self._coming_back[member] = time.monotonic() + (0.0 if asked else RESTART_AFTER_SECONDS)
 
     def _bury(self, member: int, ending: Ending) -> None:
         running = self._running.pop(member)
         death = Death(at=time.monotonic_ns(), ending=ending, status=running.process.returncode)
         self.deaths[member, running.incarnation] = death
-
-    def _require(self, member: int) -> _Running:
-        if member not in self._running:
-            raise ChaosError(f"member {member} does not run, so nothing can be done to it")
-        return self._running[member]
 
 
 def processes_of(folder: Path) -> Iterator[int]:

@@ -7,7 +7,7 @@ import zlib
 from collections import Counter
 from typing import Any
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from benchmarks.chaos import payload
 from benchmarks.chaos.errors import ChaosError
@@ -23,11 +23,12 @@ _FLUSH_SECONDS = 90.0
 
 
 class Load(threading.Thread):
-    """Sends the case's messages; `partitions` may be raised while it runs."""
+    """Sends the case's messages."""
 
     def __init__(self, case: Case, *, bootstrap_servers: str, topic: str) -> None:
         super().__init__(name="load", daemon=True)
-        self.partitions = case.partitions
+        self._partitions = case.partitions
+        self._wanted_partitions = case.partitions
         self.sent = 0
         self.undelivered = 0
         self._case = case
@@ -60,23 +61,30 @@ class Load(threading.Thread):
             time.sleep(_TICK_SECONDS)
         self.undelivered += self._producer.flush(_FLUSH_SECONDS)
 
+    def use_partitions(self, count: int) -> None:
+        """Send to that many partitions from now on, or as soon as the client knows of them."""
+        self._wanted_partitions = count
+
     def stop(self) -> None:
         """Send no more; the thread ends soon."""
         self._halt.set()
 
     def require_delivered(self) -> None:
         """Raise ChaosError when the topic cannot hold what was sent: then nothing can be judged."""
-        if self.is_alive() or self.undelivered:
-            raise ChaosError(f"{self.undelivered} of {self.sent} messages were not delivered; is the broker too slow?")
+        missing = self._case.messages - self.sent + self.undelivered
+        if self.is_alive() or missing:
+            raise ChaosError(f"{missing} of {self._case.messages} messages were not delivered; is the broker too slow?")
 
     def _send(self, count: int) -> None:
+        if self._wanted_partitions != self._partitions and self._knows_partitions():
+            self._partitions = self._wanted_partitions
         for key_number in self._draw.choices(range(KEYS), self._weights, k=count):
             key = None if self._draw.random() < NULL_KEY_SHARE else b"key-%d" % key_number
             self._send_one(key)
 
     def _send_one(self, key: bytes | None) -> None:
         self.sent += 1
-        partition = (self.sent if key is None else zlib.crc32(key)) % self.partitions
+        partition = (self.sent if key is None else zlib.crc32(key)) % self._partitions
         sequence = self._sequences[partition, key]
         self._sequences[partition, key] += 1
         is_large = self.sent % self._large_every == 0
@@ -89,6 +97,13 @@ class Load(threading.Thread):
         self._producer.produce(
             self._topic, value, key, partition=partition, headers=headers, on_delivery=self._delivered
         )
+
+    def _knows_partitions(self) -> bool:
+        try:
+            found = self._producer.list_topics(self._topic, timeout=1.0).topics[self._topic]
+        except KafkaException:
+            return False
+        return len(found.partitions) >= self._wanted_partitions
 
     def _delivered(self, error: KafkaError | None, _message: Any) -> None:
         self.undelivered += error is not None

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from benchmarks.chaos.runner import Outcome
 from benchmarks.chaos.soak import SoakOutcome
+from benchmarks.chaos.verdict import Verdict
 
 _COLUMNS = (
     "messages",
@@ -51,12 +52,11 @@ class Report:
     def table(self) -> Table:
         """Return one row for each case."""
         table = Table(title="Chaos")
-        for name in ("case", "seed", *_COLUMNS, "seconds", "verdict"):
-            table.add_column(name, overflow="fold")
+        table.add_column("case", no_wrap=True)
+        for name in ("seed", "lost", "order", "twice/bound", "dead/poison", "foreign", "poll", "verdict"):
+            table.add_column(name)
         for outcome in self.outcomes:
-            counts = [str(getattr(outcome.verdict, name)) for name in _COLUMNS]
-            words = "; ".join(outcome.verdict.failures) or "kept"
-            table.add_row(outcome.case.name, str(outcome.case.seed), *counts, f"{outcome.seconds:.0f}", words)
+            table.add_row(outcome.case.name, str(outcome.case.seed), *_cells(outcome.verdict))
         return table
 
     def markdown(self) -> str:
@@ -88,3 +88,15 @@ def _case(outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 1),
         "failures": outcome.verdict.failures,
     }
+
+
+def _cells(verdict: Verdict) -> tuple[str, ...]:
+    return (
+        str(verdict.lost),
+        str(verdict.order_violations),
+        f"{verdict.duplicates}/{verdict.duplicates_bound}",
+        f"{verdict.dead_lettered}/{verdict.poisoned}",
+        str(verdict.commits_for_unowned),
+        str(verdict.max_poll_exceeded),
+        "broken" if verdict.failures else "kept",
+    )

@@ -180,7 +180,7 @@ def _resume_broker(stage: Stage, _: Event) -> None:
 def _add_partitions(stage: Stage, _: Event) -> None:
     total = stage.case.partitions + ADDED_PARTITIONS
     stage.admin.create_partitions([NewPartitions(stage.topic, total)])[stage.topic].result(timeout=30)
-    stage.load.partitions = total
+    stage.load.use_partitions(total)
 
 
 def _change_settings(stage: Stage, _: Event) -> None:
