@@ -148,11 +148,14 @@ class ExecutionSettings(Knobs):
 class RetryPolicy(Settings):
     """What to do about one family of errors."""
 
-    errors: Annotated[list[str], Field(min_length=1, max_length=16)]
+    errors: Annotated[list[Annotated[str, Field(max_length=512)]], Field(min_length=1, max_length=16)]
     """Exception classes as `module:Class`; subclasses count."""
     max_retries: Annotated[int, Field(ge=0, le=1_000)]
+    """Attempts after the first."""
     backoff_ms: Annotated[int, Field(ge=0, le=86_400_000)]
+    """The first wait, in milliseconds; each next one is twice as long."""
     max_backoff_ms: Annotated[int, Field(ge=0, le=86_400_000)]
+    """The longest wait, in milliseconds."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -166,7 +169,9 @@ class RetrySettings(Settings):
     max_retries: Annotated[int, Field(ge=0, le=1_000)] = 3
     """Attempts after the first."""
     backoff_ms: Annotated[int, Field(ge=0, le=86_400_000)] = 1_000
+    """The first wait, in milliseconds; each next one is twice as long."""
     max_backoff_ms: Annotated[int, Field(ge=0, le=86_400_000)] = 30_000
+    """The longest wait, in milliseconds."""
     jitter_percent: Annotated[int, Field(ge=0, le=100)] = 20
     """Each wait is drawn from within this share above or below."""
     policies: Annotated[list[RetryPolicy], Field(max_length=16)] = []
@@ -188,7 +193,9 @@ class DeadLetterSettings(Settings):
     enabled: bool = False
     """Without a dead letter topic an exhausted message is logged, counted and skipped."""
     topic: Name | None = None
+    """The dead letter topic; it must exist."""
     payload_mode: PayloadMode = PayloadMode.FULL
+    """What a dead letter carries."""
 
     @model_validator(mode="after")
     def _topic_when_enabled(self) -> Self:

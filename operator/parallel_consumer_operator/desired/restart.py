@@ -16,7 +16,18 @@ from parallel_consumer_operator.resource import names
 
 def restart_parts(settings: RuntimeSettings, secret_versions: Mapping[str, str | None]) -> dict[str, str]:
     """Return a hash for each part whose change restarts the pods, by the part's name in the spec."""
-    document = settings.model_dump(
+    document = restart_document(settings)
+    execution = document.pop("execution")
+    parts: dict[str, Any] = {f"execution.{camel_case(name)}": value for name, value in execution.items()}
+    parts |= {f"source.kafka.{camel_case(name)}": value for name, value in document.pop("source")["kafka"].items()}
+    parts |= {camel_case(name): value for name, value in document.items()}
+    parts["secrets"] = dict(sorted(secret_versions.items()))
+    return {name: content_hash(value)[:8] for name, value in parts.items()}
+
+
+def restart_document(settings: RuntimeSettings) -> dict[str, Any]:
+    """Return the settings without everything that a running consumer takes in."""
+    return settings.model_dump(
         mode="json",
         exclude={
             "generation": True,
@@ -26,12 +37,6 @@ def restart_parts(settings: RuntimeSettings, secret_versions: Mapping[str, str |
             "dead_letter": {"payload_mode"},
         },
     )
-    execution = document.pop("execution")
-    parts: dict[str, Any] = {f"execution.{camel_case(name)}": value for name, value in execution.items()}
-    parts |= {f"source.kafka.{camel_case(name)}": value for name, value in document.pop("source")["kafka"].items()}
-    parts |= {camel_case(name): value for name, value in document.items()}
-    parts["secrets"] = dict(sorted(secret_versions.items()))
-    return {name: content_hash(value)[:8] for name, value in parts.items()}
 
 
 def restart_annotations(settings: RuntimeSettings, secret_versions: Mapping[str, str | None]) -> dict[str, str]:

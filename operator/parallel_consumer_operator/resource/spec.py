@@ -86,7 +86,9 @@ class KeyRef(Model):
     """One key of a Secret or ConfigMap in this namespace."""
 
     name: ObjectName
+    """Its name."""
     key: Annotated[str, Field(min_length=1, max_length=253)]
+    """The key in it."""
     optional: bool | None = None
     """Whether the pod may start without it."""
 
@@ -110,6 +112,7 @@ class EnvironmentVariable(Model):
     """One environment variable of the handler."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
+    """Its name."""
     value: Text | None = None
     """Its value; for anything secret use valueFrom.secretKeyRef."""
     value_from: ValueFrom | None = None
@@ -119,6 +122,7 @@ class OptionalRef(Model):
     """A Secret or ConfigMap in this namespace."""
 
     name: ObjectName
+    """Its name."""
     optional: bool | None = None
     """Whether the pod may start without it."""
 

@@ -1,0 +1,154 @@
+"""The Deployment: Pod Security, probes, mounts, and what does and does not restart pods."""
+
+from typing import Any
+
+import pytest
+
+from consumer_runtime import reload
+from consumer_runtime.contract import pod as contract
+from consumer_runtime.contract.settings import HandlerSettings, RuntimeSettings
+from parallel_consumer_operator.desired.deployment import Build, deployment, referenced_secrets
+from parallel_consumer_operator.desired.effective import Tuned, resolve
+from parallel_consumer_operator.desired.owner import Owner
+from parallel_consumer_operator.desired.restart import restart_cause, restart_document
+from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
+
+OWNER = Owner(namespace="shop", name="orders", uid="1")
+HASH = "parallelconsumer.dev/restart-hash"
+
+
+def manifest(
+    tuned: dict[str, Tuned] | None = None, secrets: dict[str, str | None] | None = None, **sections: Any
+) -> dict[str, Any]:
+    """Return the Deployment of a spec with these sections."""
+    kafka = {"bootstrapServers": ["kafka:9092"], "topics": ["orders"], "consumerGroup": "orders"}
+    spec = ParallelConsumerSpec.model_validate(
+        {"source": {"kafka": kafka}, "handler": {"entrypoint": "orders:handle"}, **sections}
+    )
+    effective = resolve(spec, tuned=tuned or {}, cpu_limit=None)
+    return deployment(OWNER, spec, effective, Build(runtime_image="runtime:1", secret_versions=secrets or {}))
+
+
+def pod(**sections: Any) -> dict[str, Any]:
+    """Return the pod's spec."""
+    found: dict[str, Any] = manifest(**sections)["spec"]["template"]["spec"]
+    return found
+
+
+def test_the_pod_meets_the_restricted_standard() -> None:
+    """Every field that the restricted Pod Security Standard asks for."""
+    context = pod()["containers"][0]["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod()["automountServiceAccountToken"] is False
+
+
+def test_no_file_is_mounted_by_sub_path() -> None:
+    """The kubelet never updates such a file, and live settings would be dead."""
+    mounts = pod()["containers"][0]["volumeMounts"]
+    assert contract.SETTINGS_DIRECTORY in {mount["mountPath"] for mount in mounts}
+    assert not [mount for mount in mounts if "subPath" in mount]
+
+
+def test_the_grace_period_leaves_time_to_finish() -> None:
+    """Kubernetes waits longer than the runtime does."""
+    assert pod(execution={"shutdownGraceSeconds": 120})["terminationGracePeriodSeconds"] > 120
+
+
+@pytest.mark.parametrize(
+    ("sections", "replicas"),
+    [({}, 1), ({"replicas": 3}, 3), ({"replicas": 3, "suspend": True}, 0), ({"replicas": 0}, 0)],
+)
+def test_replicas_follow_the_spec_and_suspend_wins(sections: dict[str, Any], replicas: int) -> None:
+    """Suspended means no pods, whatever the spec counts."""
+    assert manifest(**sections)["spec"]["replicas"] == replicas
+
+
+def test_the_handlers_code_and_secrets_are_mounted() -> None:
+    """A ConfigMap with code, and Secrets as files, never as values."""
+    kafka = {
+        "bootstrapServers": ["kafka:9092"], "topics": ["orders"], "consumerGroup": "orders",
+        "caSecretRef": {"name": "authority"}, "credentialsSecretRef": {"name": "user"},
+    }  # fmt: skip
+    found = pod(source={"kafka": kafka}, handler={"entrypoint": "a:b", "sourceConfigMapRef": {"name": "code"}})
+    volumes = {volume["name"]: volume for volume in found["volumes"]}
+    mounts = {mount["name"]: mount["mountPath"] for mount in found["containers"][0]["volumeMounts"]}
+    assert volumes["handler"]["configMap"]["name"] == "code"
+    assert volumes["ca"]["secret"]["secretName"] == "authority"
+    assert (mounts["handler"], mounts["ca"]) == (contract.HANDLER_DIRECTORY, contract.CA_DIRECTORY)
+    assert mounts["credentials"] == contract.CREDENTIALS_DIRECTORY
+
+
+def test_a_handler_cannot_take_over_the_runtimes_own_variables() -> None:
+    """POD_NAME stays the pod's name; other variables reach the handler as they are."""
+    env = [{"name": "POD_NAME", "value": "forged"}, {"name": "COLOUR", "value": "red"}]
+    found = pod(handler={"entrypoint": "a:b", "env": env})["containers"][0]["env"]
+    assert [entry for entry in found if entry["name"] == "POD_NAME"] == [
+        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}
+    ]
+    assert {"name": "COLOUR", "value": "red"} in found
+
+
+def test_every_secret_that_matters_is_watched() -> None:
+    """Mounted ones, single keys and whole ones; not the optional."""
+    spec = ParallelConsumerSpec.model_validate(
+        {
+            "source": {"kafka": {"bootstrapServers": ["k:1"], "topics": ["t"], "consumerGroup": "g",
+                                 "caSecretRef": {"name": "authority"}}},
+            "handler": {
+                "entrypoint": "a:b",
+                "env": [
+                    {"name": "A", "valueFrom": {"secretKeyRef": {"name": "single", "key": "k"}}},
+                    {"name": "B", "valueFrom": {"secretKeyRef": {"name": "maybe", "key": "k", "optional": True}}},
+                ],
+                "envFrom": [{"secretRef": {"name": "whole"}}],
+            },
+        }
+    )  # fmt: skip
+    assert referenced_secrets(spec) == {"authority", "single", "whole"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "causes"),
+    [
+        ({}, {"execution": {"maxInFlight": 999}}, ()),
+        ({}, {"tuned": {"maxInFlight": Tuned(999, start=256)}}, ()),
+        ({}, {"retry": {"maxRetries": 9}}, ()),
+        ({}, {"replicas": 5}, ()),
+        ({}, {"execution": {"ordering": "partition"}}, ("execution.ordering",)),
+        ({}, {"execution": {"shutdownGraceSeconds": 7}}, ("execution.shutdownGraceSeconds",)),
+        ({}, {"handler": {"entrypoint": "other:handle"}}, ("handler",)),
+        ({"secrets": {"ca": "1"}}, {"secrets": {"ca": "2"}}, ("secrets",)),
+    ],
+)
+def test_only_what_needs_a_restart_restarts(
+    before: dict[str, Any], after: dict[str, Any], causes: tuple[str, ...]
+) -> None:
+    """A tuned value, a hot knob, a retry policy never roll the pods; what does is named."""
+    old, new = manifest(**before), manifest(**after)
+    assert restart_cause(old, new) == causes
+    same = old["spec"]["template"]["metadata"]["annotations"] == new["spec"]["template"]["metadata"]["annotations"]
+    assert same is (not causes)
+
+
+def leaves(document: dict[str, Any], at: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """Return the location of every leaf; a map of the user's own keys counts as one."""
+    found: set[tuple[str, ...]] = set()
+    for name, value in document.items():
+        if isinstance(value, dict) and name != "properties":
+            found |= leaves(value, (*at, name))
+        else:
+            found.add((*at, name))
+    return found
+
+
+def test_restarts_are_exactly_what_the_runtime_cannot_take_in() -> None:
+    """The operator's list and the runtime's are one: neither a needless rollout nor a change that never arrives."""
+    settings = RuntimeSettings.for_kafka(
+        "k:1", topics=["t"], consumer_group="g", handler=HandlerSettings(entrypoint="a:b")
+    )
+    everything = leaves(settings.model_dump(mode="json"))
+    assert leaves(restart_document(settings)) == {location for location in everything if not reload.is_hot(location)}

@@ -1,0 +1,123 @@
+"""Precedence: tuner over spec over profile over built-in, each value with its source."""
+
+from typing import Any
+
+import pytest
+
+from consumer_runtime.contract.knobs import Knobs
+from consumer_runtime.contract.settings import Mode
+from parallel_consumer_operator.desired.effective import Effective, Tuned, resolve
+from parallel_consumer_operator.errors import InvalidResourceError
+from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
+from parallel_consumer_operator.resource.status import ValueSource
+
+
+def spec(**sections: Any) -> ParallelConsumerSpec:
+    """Return a spec with these sections beside the least that one needs."""
+    kafka = {"bootstrapServers": ["kafka:9092"], "topics": ["orders"], "consumerGroup": "orders"}
+    return ParallelConsumerSpec.model_validate(
+        {"source": {"kafka": kafka}, "handler": {"entrypoint": "orders:handle"}, **sections}
+    )
+
+
+def knob(effective: Effective, name: str) -> tuple[int, ValueSource]:
+    """Return a knob's value and source."""
+    found = next(each for each in effective.knobs if each.name == name)
+    return found.value, found.source
+
+
+@pytest.mark.parametrize(
+    ("sections", "tuned", "expected"),
+    [
+        ({}, {}, (Knobs().max_in_flight, ValueSource.DEFAULT)),
+        ({"profile": "LowLatency"}, {}, (256, ValueSource.PROFILE)),
+        ({"profile": "HighThroughput"}, {}, (2_000, ValueSource.PROFILE)),
+        ({"profile": "ResourceConstrained"}, {}, (128, ValueSource.PROFILE)),
+        ({"profile": "LowLatency", "execution": {"maxInFlight": 16}}, {}, (16, ValueSource.SPEC)),
+        ({"execution": {"maxInFlight": 16}}, {"maxInFlight": Tuned(64, start=16)}, (64, ValueSource.TUNER)),
+        ({"profile": "LowLatency"}, {"maxInFlight": Tuned(300, start=256)}, (300, ValueSource.TUNER)),
+    ],
+)
+def test_the_strongest_word_counts(
+    sections: dict[str, Any], tuned: dict[str, Tuned], expected: tuple[int, ValueSource]
+) -> None:
+    """One table of who wins, and who is named as the source."""
+    assert knob(resolve(spec(**sections), tuned=tuned, cpu_limit=None), "maxInFlight") == expected
+
+
+def test_a_person_who_edits_the_start_overrules_the_tuner() -> None:
+    """A tuned value was decided upon a start; when that changes, the person's new value is in force."""
+    effective = resolve(spec(execution={"maxInFlight": 32}), tuned={"maxInFlight": Tuned(64, start=16)}, cpu_limit=None)
+    assert knob(effective, "maxInFlight") == (32, ValueSource.SPEC)
+    assert effective.tuned == {}
+
+
+def test_a_value_for_something_that_is_not_tunable_is_passed_over() -> None:
+    """Only what the contract marks as tunable is ever taken from the tuner."""
+    effective = resolve(spec(), tuned={"taskTimeoutMs": Tuned(1, start=30_000)}, cpu_limit=None)
+    assert knob(effective, "taskTimeoutMs") == (30_000, ValueSource.DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("sections", "mode", "source"),
+    [
+        ({}, Mode.ASYNC, ValueSource.DEFAULT),
+        ({"profile": "HighThroughput"}, Mode.PROCESS, ValueSource.PROFILE),
+        ({"profile": "HighThroughput", "execution": {"mode": "thread"}}, Mode.THREAD, ValueSource.SPEC),
+        ({"profile": "ResourceConstrained"}, Mode.ASYNC, ValueSource.DEFAULT),
+    ],
+)
+def test_the_mode_has_a_source_too(sections: dict[str, Any], mode: Mode, source: ValueSource) -> None:
+    """ResourceConstrained leaves the mode to the resource."""
+    effective = resolve(spec(**sections), tuned={}, cpu_limit=None)
+    assert (effective.mode, effective.mode_source) == (mode, source)
+
+
+@pytest.mark.parametrize(
+    ("profile", "cpu_limit", "workers"),
+    [
+        ("HighThroughput", 4, 4),
+        ("ResourceConstrained", 4, 2),
+        ("ResourceConstrained", 1, 1),
+        ("ResourceConstrained", 3, 2),
+    ],
+)
+def test_workers_follow_the_pods_cpu_limit(profile: str, cpu_limit: int, workers: int) -> None:
+    """CPU count is the pod's limit, not the node's; half of it is rounded up and at least one."""
+    effective = resolve(spec(profile=profile, execution={"mode": "process"}), tuned={}, cpu_limit=cpu_limit)
+    assert knob(effective, "workerPoolSize") == (workers, ValueSource.PROFILE)
+
+
+def test_a_pool_is_not_told_where_there_is_none() -> None:
+    """In mode async the worker pool has no effect, and the status does not pretend."""
+    effective = resolve(spec(), tuned={}, cpu_limit=None)
+    assert "workerPoolSize" not in {each.name for each in effective.knobs}
+
+
+def test_profile_and_spec_fill_the_nested_sections() -> None:
+    """Process batching and retries have the same precedence."""
+    effective = resolve(
+        spec(profile="HighThroughput", execution={"process": {"batchSize": 32}}, retry={"maxRetries": 7}),
+        tuned={}, cpu_limit=None,
+    )  # fmt: skip
+    assert effective.settings.execution.process.batch_size == 32
+    assert effective.settings.execution.process.queue_size == 4_096
+    assert effective.settings.retry.max_retries == 7
+
+
+def test_secrets_never_reach_the_settings() -> None:
+    """References to Secrets become mounts; neither names nor contents are in the file."""
+    kafka = {
+        "bootstrapServers": ["kafka:9092"], "topics": ["orders"], "consumerGroup": "orders",
+        "securityProtocol": "SASL_SSL", "saslMechanism": "SCRAM-SHA-512", "credentialsSecretRef": {"name": "hidden"},
+    }  # fmt: skip
+    effective = resolve(spec(source={"kafka": kafka}), tuned={}, cpu_limit=None)
+    assert "hidden" not in effective.settings.model_dump_json()
+
+
+def test_what_is_wrong_only_as_a_whole_names_the_field_as_the_spec_spells_it() -> None:
+    """The profile's backoff meets the spec's cap only after resolution."""
+    with pytest.raises(InvalidResourceError) as caught:
+        resolve(spec(retry={"maxBackoffMs": 10}), tuned={}, cpu_limit=None)
+    assert caught.value.field == "spec.retry"
+    assert "must be at most" in str(caught.value)
