@@ -165,4 +165,6 @@ def _properties(kafka: KafkaSettings) -> dict[str, object]:
         "message.timeout.ms": _DELIVERED_WITHIN_MS,
         # As large as librdkafka allows: what the broker refuses is told by the broker.
         "message.max.bytes": 1_000_000_000,
+        # Raw lines on standard error are no structured log; each delivery says how it failed.
+        "log_level": 0,
     }

@@ -86,7 +86,8 @@ class KafkaSource:
     def preflight(self, admin: AdminClient | None = None) -> Preflight:
         """Return checks against this source's brokers."""
         return Preflight(
-            admin or AdminClient(client_properties(self._settings)),
+            admin
+            or AdminClient(client_properties(self._settings) | {"log_level": 0}),  # each request says how it failed
             self._settings,
             seen=lambda: self._heard,
             report=self._report,
