@@ -1,7 +1,8 @@
 # Thin: each target is one or two commands, and everything it says can be typed by hand.
 # Variables: PYTHON (what makes the virtual environment), CLUSTER=current (demo-cluster on the kube context you have),
 # ARGS (passed on: make test ARGS='-k ledger').
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 CLUSTER ?= testbed
 ARGS ?=
 VENV := .venv
@@ -17,8 +18,8 @@ help: ## Say what there is
 setup: $(STAMP) ## Virtual environment with the exact versions of constraints.txt
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=..."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "No virtual environment: on Debian, apt install python3-venv"; exit 1; }
+	@[ -n "$(PYTHON)" ] || { echo "Needs Python 3.11 or newer with venv (on Debian: apt install python3-venv), or PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt hatchling editables
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[operator,runtime,bench,dev]'
 	@touch $@
