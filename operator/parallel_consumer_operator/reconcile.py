@@ -262,18 +262,19 @@ class Reconciler:
 
     async def _tell(self, manifest: Manifest, status: ParallelConsumerStatus, memory: Memory) -> None:
         """Write the status when it differs; figures that move all the time at most once a minute."""
-        memory.status = status
         live = ParallelConsumerStatus.parse(manifest)
         if live == status:
+            memory.status = status
             return
         figures_alone = report.without_figures(live) == report.without_figures(status)
         if figures_alone and _monotonic() - memory.figures_written_at < FIGURES_SECONDS:
+            memory.status = status
             return
         await self._write(Key(manifest["metadata"]["namespace"], manifest["metadata"]["name"]), status, memory)
 
     async def _write(self, key: Key, status: ParallelConsumerStatus, memory: Memory) -> None:
-        memory.status, memory.figures_written_at = status, _monotonic()
         await self._port.write_status(key, status.manifest())
+        memory.status, memory.figures_written_at = status, _monotonic()
 
     async def _post(self, manifest: Manifest, event: Event) -> None:
         """Events are for people who happen to look: one that cannot be posted is logged and does no harm."""

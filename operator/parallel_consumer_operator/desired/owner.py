@@ -58,10 +58,19 @@ def child(
             "annotations": dict(annotations or {}),
             "ownerReferences": [owner.reference()],
         },
-        **body,
+        **_without_empty_lists(body),
     }
     manifest["metadata"]["annotations"][ANNOTATION_DESIRED_HASH] = content_hash(manifest)
     return manifest
+
+
+def _without_empty_lists(value: Any) -> Any:
+    """An empty list says nothing, and applied server-side it may come back as null."""
+    if isinstance(value, list):
+        return [_without_empty_lists(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_empty_lists(item) for key, item in value.items() if item != []}
 
 
 def content_hash(value: Any) -> str:

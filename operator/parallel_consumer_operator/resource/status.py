@@ -141,9 +141,23 @@ class ParallelConsumerStatus(StatusModel):
             return cls()
 
     def manifest(self) -> dict[str, JsonValue]:
-        """Return the status as the API server stores it; what is unknown is left out."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """Return the status as the API server stores it; what is unknown or empty is left out.
+
+        Server-side apply makes null of an applied `{}` that held fields before, and the schema then refuses it.
+        """
+        stored: dict[str, JsonValue] = _without_empty(self.model_dump(mode="json", by_alias=True, exclude_none=True))
+        return stored
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """Return one condition, or None when it was never told."""
         return next((condition for condition in self.conditions if condition.type is kind), None)
+
+
+def _without_empty(value: Any) -> Any:
+    """Return a JSON value without the empty lists and objects in it."""
+    if isinstance(value, list):
+        return [_without_empty(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    inner = {key: _without_empty(item) for key, item in value.items()}
+    return {key: item for key, item in inner.items() if item not in ({}, [])}
