@@ -9,8 +9,12 @@ from consumer_runtime.ledger.window import Window
 from consumer_runtime.sources.source import Source
 from consumer_runtime.statistics import Statistics
 
-_PATIENCE_SECONDS = 0.1
-"""How long a full window is waited for without a poll, far below any max.poll.interval."""
+_PATIENCE_SECONDS = 0.5
+"""How long a full window is waited for without a poll, far below any max.poll.interval.
+
+Work that drains half a window sooner is never paused for; slower work has that long left when it is resumed, which is
+more than a resumed partition needs until its messages come again (`fetch.wait.max.ms` at the broker's side).
+"""
 _LOOK_SECONDS = 0.05
 """How often pauses are reconsidered, and the client is polled while everything is paused."""
 
@@ -45,11 +49,11 @@ class Backpressure:
             return self.window.poll_batch_size
         if is_saturated and now - self._full_since < _PATIENCE_SECONDS and not self._paused:
             return 0
-        if due:
+        if due or not is_saturated:
+            # Before every poll that is made for the sake of other keys: one poll takes a partition beyond its share.
             self._look(now, everything=is_saturated, bytes_full=held_bytes >= self.window.max_bytes)
-            return self.window.poll_batch_size
         everything_is_paused = len(self._paused) >= len(self._source.assignments)
-        return 0 if everything_is_paused else self.window.poll_batch_size
+        return self.window.poll_batch_size if due or not everything_is_paused else 0
 
     def assigned(self, assignments: list[PartitionOffsets]) -> None:
         """Pause partitions that come while the others are paused for lack of room."""

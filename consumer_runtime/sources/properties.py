@@ -31,6 +31,8 @@ def consumer_properties(settings: KafkaSettings) -> Properties:
         "enable.auto.offset.store": False,
         # The default of 1000 throttles the draining of a backlog: 2 gave 3-5 times the rate.
         "fetch.queue.backoff.ms": 2,
+        # A resumed partition waits until the fetch under way returns: with the default of 500, half a second.
+        "fetch.wait.max.ms": 100,
         # More than 50k is slower (cache), and all of it is thrown away by a pause.
         "queued.min.messages": 20_000,
         "queued.max.messages.kbytes": 65_536,
