@@ -1,4 +1,4 @@
-"""The command line: `python -m consumer_runtime run|check`. Only arguments and exit codes; `program` does the work."""
+"""The command line of `python -m consumer_runtime`. Only arguments and exit codes; `program` does the work."""
 
 import contextlib
 import signal
@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from consumer_runtime import logs, program, termination
+from consumer_runtime import dead_letter_replay, logs, program, termination
 from consumer_runtime.contract import pod
-from consumer_runtime.contract.settings import LogLevel
+from consumer_runtime.contract.settings import LogLevel, RuntimeSettings
+from consumer_runtime.dead_letter_replay import Replay, Wanted
 from consumer_runtime.errors import StartFailure
 
 _EXAMPLE = """
@@ -80,6 +81,41 @@ def embedded_kafka(
         print(kafka.bootstrap_servers, flush=True)  # noqa: T201 - what the command is for
         while True:
             signal.pause()
+
+
+@app.command(name="replay-dead-letters")
+def replay_dead_letters(
+    config: ConfigOption = Path(pod.SETTINGS_FILE),
+    topic: Annotated[str | None, typer.Option(help="The dead letter topic; by default that of the settings.")] = None,
+    error_class: Annotated[
+        str | None, typer.Option(help="Only letters of this error class, such as builtins:ValueError; others are left.")
+    ] = None,
+    at_most: Annotated[int, typer.Option(min=0, help="Letters to look at; 0 is all.")] = 0,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Earlier runs' letters again.")] = False,  # noqa: FBT002
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,  # noqa: FBT002
+) -> None:
+    """Send dead letters back to the topics and partitions they came from."""
+    wanted = Wanted(
+        topic=topic, error_class=error_class, at_most=at_most, from_beginning=from_beginning, dry_run=dry_run
+    )
+    logs.configure(LogLevel.WARNING)
+    _ending(lambda: _replay(program.load_settings_with_secrets(config), wanted))
+
+
+def _replay(settings: RuntimeSettings, wanted: Wanted) -> None:
+    with typer.progressbar(length=1, label="Dead letters", file=sys.stderr) as bar:
+
+        def show(did: Replay) -> None:
+            bar.length = max(did.total, 1)
+            bar.update(did.seen - bar.pos)
+
+        did = dead_letter_replay.replay(settings, wanted, on_progress=show)
+    for (topic, error_class), count in sorted(did.replayed.items()):
+        typer.echo(f"{topic}: {count} of {error_class} {'would be' if wanted.dry_run else 'were'} sent back")
+    typer.echo(
+        f"{did.seen} of {did.total} letters looked at, {did.passed_over} passed over, {did.unreadable} not readable,"
+        f" {did.gone} whose message is gone"
+    )
 
 
 def _ending(work: Callable[[], None]) -> None:

@@ -32,6 +32,11 @@ def load_settings(path: Path) -> RuntimeSettings:
         raise error.start_failure() from error
 
 
+def load_settings_with_secrets(path: Path) -> RuntimeSettings:
+    """Return what the file states and what is mounted. Raises StartFailure (InvalidSettings)."""
+    return _with_secrets(load_settings(path))
+
+
 def load_handler(settings: RuntimeSettings) -> Handler:
     """Import the user's handler; modules are looked for in the mounted folder and the working directory first.
 
