@@ -29,8 +29,11 @@ In Python:
     with testbed.HostPrometheus(targets_file, scrape_interval="1s") as p: p.url      no Kubernetes; file_sd targets
     testbed.cluster(current=True)                   the user's own kube context; its nodes must reach the images
 
+    testbed.programs.path(Program.HELM)             also HELM_UNITTEST, KUBECTL, PROMTOOL, PROMETHEUS: no cluster needed
+
 Every object has build, start, ready, is_up and remove. Fixtures for pytest are in testbed.fixtures: kafka,
-control_plane, kubernetes, prometheus, alertmanager; what a session started it takes down, what was up stays.
+control_plane, kubernetes, prometheus, alertmanager, and the programs helm, helm_unittest, promtool. What a session
+started it takes down, what was up stays.
 
 Built parts are kept in ~/.cache/parallel-consumer-testbed (PARALLEL_CONSUMER_TESTBED_CACHE), the running state in
 run/<n> below it. PARALLEL_CONSUMER_TESTBED_INSTANCE, 0 to 9, tells testbeds apart that run side by side: each has its

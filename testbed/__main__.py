@@ -15,14 +15,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from testbed import artifacts, host_prometheus, images, parts, processes, state
+from testbed import artifacts, images, parts, processes, programs, state
 from testbed.artifacts import ARTIFACTS, Name
 from testbed.cluster import Kubernetes
 from testbed.errors import TestbedError
 from testbed.kafka import Kafka
 from testbed.layout import Instance, Part, Port, instance_number
-from testbed.monitoring import DEFAULT_SCRAPE_INTERVAL, Prometheus
+from testbed.monitoring import Prometheus
 from testbed.parts import Condition, Options, PartStatus
+from testbed.programs import Program
 from testbed.progress import Progress, in_words
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The real parts on one machine.")
@@ -66,7 +67,7 @@ def up(
     *,
     instance: InstanceOption = None,
     control_plane_only: Annotated[bool, typer.Option(help="no node: for what needs no pods")] = False,
-    scrape_interval: Annotated[str, typer.Option(help="of Prometheus, as 1s")] = DEFAULT_SCRAPE_INTERVAL,
+    scrape_interval: Annotated[str | None, typer.Option(help="of Prometheus, as 1s; 5s at first")] = None,
     port: Annotated[list[str] | None, typer.Option(help="preferred port, as kafka=29092; repeat")] = None,
 ) -> None:
     """Build what is missing and bring parts up; what is up stays as it is."""
@@ -162,25 +163,10 @@ def env(instance: InstanceOption = None) -> None:
 
 
 @app.command()
-def program(
-    name: Annotated[str, typer.Argument(help="helm, helm-unittest, kubectl, promtool, or prometheus")],
-) -> None:
+def program(name: Annotated[Program, typer.Argument(help="which program")]) -> None:
     """Print the path of a program, building or installing it if need be."""
-    built = {
-        "helm": Name.HELM,
-        "helm-unittest": Name.HELM_UNITTEST,
-        "kubectl": Name.KUBERNETES,
-        "promtool": Name.PROMETHEUS,
-    }
     with _plain_errors():
-        cache, telling = Instance().cache, Progress()
-        if name == "prometheus":
-            sys.stdout.write(f"{host_prometheus.program(cache, telling)}\n")
-            return
-        if name not in built:
-            raise TestbedError(f"program {name!r} is not known; allowed are {', '.join([*built, 'prometheus'])}")
-        artifacts.ensure([built[name]], cache, telling)
-        sys.stdout.write(f"{artifacts.program(cache, built[name], name)}\n")
+        sys.stdout.write(f"{programs.path(name, Progress())}\n")
 
 
 def _show(instance: Instance) -> None:

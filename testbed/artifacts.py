@@ -16,6 +16,8 @@ from testbed.errors import MissingToolError
 from testbed.layout import RECIPES
 from testbed.progress import Progress
 
+# What debootstrap mounts goes with it, also when it is interrupted.
+UNSHARED = ("unshare", "--mount", "--propagation", "private")
 STAMP = "recipe.sha256"
 KUBERNETES_PROGRAMS = (
     "kube-apiserver",
@@ -142,7 +144,7 @@ def program(cache: Path, name: Name, binary: str) -> Path:
 def _go(name: Name, *packages: str, flags: Sequence[str] = (), ldflags: str = "") -> Callable[[Build], None]:
     def make(build: Build) -> None:
         if shutil.which("go") is None:
-            msg = f"go not found; {name.value} is built from source and needs Go 1.25 or later on the PATH"
+            msg = f"go not found; {name.value} is built from source and needs Go 1.26 or later on the PATH"
             raise MissingToolError(msg)
         output = build.draft / "bin"
         output.mkdir()
@@ -172,7 +174,7 @@ def _base_image(build: Build) -> None:
     root = build.draft / "rootfs"
     packages = ",".join((RECIPES / "base-image" / "packages.txt").read_text().split())
     build.run(
-        ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", root, debian.mirror()],
+        [*UNSHARED, "debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", root, debian.mirror()],
         cwd=build.draft,
     )
     for waste in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):

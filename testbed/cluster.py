@@ -105,6 +105,8 @@ class Kubernetes:
         """
         if self.is_up():
             return
+        if not self.control_plane_only:
+            node.refuse_long_path(self.instance)
         telling = progress or Progress()
         self.build(telling)
         debian.ensure(debian.CONTROL_PLANE, telling)

@@ -13,7 +13,7 @@ from testbed.pki import Authority
 from testbed.state import PartState
 
 LOOPBACK = "127.0.0.1"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 USERS: Mapping[str, str] = {
     "admin": "/O=system:masters/CN=admin",
     "controller-manager": "/CN=system:kube-controller-manager",

@@ -1,15 +1,18 @@
 """Pytest fixtures that give tests the real parts. Each starts its part through the testbed unless it is up already."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from testbed import programs
 from testbed.cluster import Kubernetes
 from testbed.kafka import Kafka
 from testbed.layout import Instance, Part
 from testbed.leases import borrowed
 from testbed.monitoring import Prometheus
 from testbed.parts import Options
+from testbed.programs import Program
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +47,24 @@ def prometheus(kubernetes: Kubernetes) -> Iterator[Prometheus]:
     """Prometheus with prometheus-operator beside the cluster: PodMonitor and PrometheusRule objects are really read."""
     with borrowed(Part.PROMETHEUS, instance=kubernetes.instance):
         yield Prometheus(kubernetes.instance)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """The helm program; built when missing, needs no cluster."""
+    return programs.path(Program.HELM)
+
+
+@pytest.fixture(scope="session")
+def helm_unittest() -> Path:
+    """The helm-unittest program; built when missing, needs no cluster."""
+    return programs.path(Program.HELM_UNITTEST)
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """Checks and tests rules: the built one or Debian's; needs no cluster."""
+    return programs.path(Program.PROMTOOL)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 It is a child of whoever starts it, ends with the `with` block, and is no part of `up` and `down`.
 """
 
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,26 +11,13 @@ from typing import Self
 
 import yaml
 
-from testbed import artifacts, debian, ports, readiness
-from testbed.artifacts import ARTIFACTS, Name
+from testbed import ports, programs, readiness
 from testbed.errors import NotReadyError
 from testbed.layout import Instance, Port
-from testbed.progress import Progress
+from testbed.programs import Program
 
 LOOPBACK = "127.0.0.1"
 READY_SECONDS = 30.0
-
-
-def program(cache: Path, progress: Progress | None = None) -> Path:
-    """A Prometheus that can read target files: the one we built, one on the PATH, or Debian's, installed now.
-
-    Raises:
-        MissingToolError: there is none and none can be installed.
-    """
-    if ARTIFACTS[Name.PROMETHEUS].is_built(cache):
-        return artifacts.program(cache, Name.PROMETHEUS, "prometheus")
-    debian.ensure(debian.HOST_PROMETHEUS, progress or Progress())
-    return Path(shutil.which("prometheus") or "prometheus")
 
 
 class HostPrometheus:
@@ -65,7 +51,7 @@ class HostPrometheus:
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(self._config))
         self._port = ports.choose(self._instance, Port.HOST_PROMETHEUS, LOOPBACK)
         command = [
-            str(program(self._instance.cache)),
+            str(programs.path(Program.PROMETHEUS)),
             f"--config.file={folder / 'prometheus.yaml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address={LOOPBACK}:{self._port}",

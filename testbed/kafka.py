@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
 LOOPBACK = "127.0.0.1"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
 CLUSTER_ID = "cGFyYWxsZWxjb25zdW1lcg"
 JAVA = ("java", "-Xmx1g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")

@@ -46,8 +46,8 @@ def mounts(folder: Path) -> list[Path]:
     return points[::-1]
 
 
-def sweep(instance: Instance, part: Part, *, grace_seconds: float = 10.0) -> None:
-    """End every process of the part, unmount what is below its folder, and delete the folder and the record."""
+def sweep(instance: Instance, part: Part, *, grace_seconds: float = 2.0) -> None:
+    """End every process of the part, unmount what is below its folder, delete folder and record; its order is over."""
     processes.end_pids(processes.marked(instance, part), grace_seconds=grace_seconds)
     if part is Part.KUBERNETES:
         processes.end_pids(cgroups.pids(instance), grace_seconds=0.0)

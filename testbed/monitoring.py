@@ -18,7 +18,7 @@ from testbed.layout import PROJECT, Instance, Part, Port
 from testbed.progress import Progress
 from testbed.state import PartState
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 LOOPBACK = "127.0.0.1"
 DEFAULT_SCRAPE_INTERVAL = "5s"
 QUIET_ALERTMANAGER: dict[str, Any] = {
@@ -28,9 +28,12 @@ QUIET_ALERTMANAGER: dict[str, Any] = {
 
 
 class Prometheus:
-    """Prometheus, Alertmanager and prometheus-operator beside a running cluster."""
+    """Prometheus, Alertmanager and prometheus-operator beside a running cluster.
 
-    def __init__(self, instance: Instance | None = None, *, scrape_interval: str = DEFAULT_SCRAPE_INTERVAL) -> None:
+    `scrape_interval`, as `1s`: None leaves a running Prometheus as it is and starts a new one with 5 s.
+    """
+
+    def __init__(self, instance: Instance | None = None, *, scrape_interval: str | None = None) -> None:
         self.instance = instance or Instance()
         self.scrape_interval = scrape_interval
 
@@ -66,6 +69,8 @@ class Prometheus:
             NotReadyError: something did not come up; with the end of its log.
         """
         if self.is_up():
+            if self.scrape_interval not in {None, self.current_scrape_interval()}:
+                Kubernetes(self.instance).apply(self._prometheus_object())
             return
         telling = progress or Progress()
         cluster = Kubernetes(self.instance, control_plane_only=True)
@@ -151,6 +156,7 @@ class Prometheus:
     def _prometheus_object(self) -> dict[str, Any]:
         certificates = control_plane.authority(self.instance)
         everything: dict[str, Any] = {}
+        interval = self.scrape_interval or DEFAULT_SCRAPE_INTERVAL
         selected = ("podMonitor", "serviceMonitor", "rule", "probe")
         return {
             "apiVersion": "monitoring.coreos.com/v1",
@@ -158,8 +164,8 @@ class Prometheus:
             "metadata": {"name": scrape_config.NAME, "namespace": scrape_config.NAMESPACE},
             "spec": {
                 "replicas": 0,
-                "scrapeInterval": self.scrape_interval,
-                "evaluationInterval": self.scrape_interval,
+                "scrapeInterval": interval,
+                "evaluationInterval": interval,
                 **{f"{kind}Selector": everything for kind in selected},
                 **{f"{kind}NamespaceSelector": everything for kind in selected},
                 "apiserverConfig": {

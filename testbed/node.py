@@ -11,12 +11,14 @@ import yaml
 
 from testbed import artifacts, cgroups, containers, control_plane, debian, images, processes, readiness, state
 from testbed.artifacts import Name
-from testbed.layout import Instance, Part
+from testbed.errors import TestbedError
+from testbed.layout import CACHE_VARIABLE, Instance, Part
 from testbed.progress import Progress
 from testbed.state import PartState
 
 NODE = "testbed"
-READY_SECONDS = 90.0
+READY_SECONDS = 120.0
+SOCKET_PATH_LENGTH = 107  # sun_path of unix(7), less its final zero
 CLUSTER_DOMAIN = "cluster.local"
 
 
@@ -39,6 +41,21 @@ def start(instance: Instance, found: PartState, progress: Progress) -> None:
     _spawn(instance, found, "kubelet", _kubelet(instance))
     kubelet = found.processes["kubelet"]
     readiness.wait("Node", lambda: is_ready(instance), seconds=READY_SECONDS, process=kubelet, interval_seconds=0.3)
+
+
+def refuse_long_path(instance: Instance) -> None:
+    """Refuse a folder in which sockets cannot be: kubelet's longest path has a temporary name of ten digits.
+
+    Raises:
+        TestbedError: the folder's path is too long.
+    """
+    longest = state.folder(instance, Part.KUBERNETES) / "kubelet" / "pod-resources" / "4294967295"
+    excess = len(str(longest)) - SOCKET_PATH_LENGTH
+    if excess > 0:
+        raise TestbedError(
+            f"{instance.cache} is {excess} characters too long for the sockets below it; set {CACHE_VARIABLE} to a"
+            " shorter path"
+        )
 
 
 def is_ready(instance: Instance) -> bool:

@@ -14,7 +14,7 @@ from testbed.cluster import Kubernetes
 from testbed.errors import TestbedError
 from testbed.kafka import Kafka
 from testbed.layout import Instance, Part
-from testbed.monitoring import DEFAULT_SCRAPE_INTERVAL, Prometheus
+from testbed.monitoring import Prometheus
 from testbed.progress import Progress
 from testbed.state import ProcessRecord
 
@@ -78,7 +78,7 @@ class Options:
     """What can be chosen when a part is started."""
 
     control_plane_only: bool = False
-    scrape_interval: str = DEFAULT_SCRAPE_INTERVAL
+    scrape_interval: str | None = None
 
 
 def of(part: Part, instance: Instance, options: Options | None = None) -> Startable:

@@ -15,10 +15,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -31,6 +32,7 @@ POD_FOLDER = "/etc/prometheus/"  # where the operator thinks that the files are:
 PLACEHOLDERS = {"$(POD_NAME)": f"prometheus-{NAME}-0", "$(SHARD)": "0"}
 LEVEL_SECONDS = 10.0
 SETTLE_SECONDS = 0.1
+RETRY_SECONDS = 1.0
 _log = logging.getLogger("testbed.scrape_config")
 
 
@@ -43,8 +45,8 @@ class Follower:
     prometheus: str
     alertmanager: str
 
-    def follow(self) -> None:
-        """Bring the files up to date, now and after every change; returns only when a watch cannot be started."""
+    def follow(self) -> NoReturn:
+        """Bring the files up to date, now and after every change; never returns."""
         seen: Mapping[Path, str] = {}
         while True:
             watches = [self._watch(kind) for kind in ("secrets", "configmaps")]
@@ -56,6 +58,7 @@ class Follower:
                 for watch in watches:
                     watch.kill()
                     watch.wait()
+            time.sleep(RETRY_SECONDS)  # a watch ended: the API server restarts, or is down
 
     def _watch(self, kind: str) -> subprocess.Popen[bytes]:
         command = [*self.kubectl, "get", kind, "--namespace", NAMESPACE, "--watch", "--output=name"]

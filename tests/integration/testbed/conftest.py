@@ -1,5 +1,7 @@
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -16,20 +18,22 @@ PROBE_IMAGE = "localhost/testbed-probe:dev"
 
 
 @pytest.fixture
-def spare(tmp_path: Path) -> Iterator[Callable[..., Instance]]:
+def spare() -> Iterator[Callable[..., Instance]]:
     """Makes a testbed of the test's own beside the shared one; it uses the parts already built, and is taken down."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    instance = Instance(LAST_INSTANCE - int(worker), cache=tmp_path)
+    cache = Path(tempfile.mkdtemp(prefix="testbed-"))  # tmp_path is too long for the sockets in it
+    instance = Instance(LAST_INSTANCE - int(worker), cache=cache)
 
     def make(*names: Name) -> Instance:
         artifacts.ensure(names, cache_root(), Progress())
         for name in names:
             built = ARTIFACTS[name].folder(cache_root())
-            (tmp_path / built.name).symlink_to(built)
+            (cache / built.name).symlink_to(built)
         return instance
 
     yield make
     parts.down(instance=instance)
+    shutil.rmtree(cache)
 
 
 @pytest.fixture

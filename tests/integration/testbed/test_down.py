@@ -10,7 +10,7 @@ import pytest
 from testbed import artifacts, cgroups, images, leftovers, network, parts, processes, readiness, state
 from testbed.artifacts import ARTIFACTS, Name
 from testbed.cluster import Kubernetes
-from testbed.errors import NotReadyError
+from testbed.errors import NotReadyError, TestbedError
 from testbed.kafka import Kafka
 from testbed.layout import MARKER_VARIABLE, Instance, Part, cache_root
 from testbed.monitoring import Prometheus
@@ -141,11 +141,11 @@ def test_up_after_a_crash_starts_anew(spare: Callable[..., Instance]):
     assert Kubernetes(instance).ready()
 
 
-def test_a_half_failed_up_says_why_and_down_cleans_up(spare: Callable[..., Instance], tmp_path: Path):
+def test_a_half_failed_up_says_why_and_down_cleans_up(spare: Callable[..., Instance]):
     """A kubelet that does not start: the error has its last words, the rest stays for a look, `down` leaves nothing."""
     instance = spare(Name.COREDNS, Name.PAUSE_IMAGE)
     before = look(instance)
-    break_kubelet(tmp_path)
+    break_kubelet(instance.cache)
     with pytest.raises(NotReadyError, match=r"process kubelet ended(?s:.*)no such flag: today"):
         parts.up(Part.KUBERNETES, instance=instance)
     assert Kubernetes(instance, control_plane_only=True).ready()
@@ -204,6 +204,21 @@ def test_parts_go_down_one_by_one(spare: Callable[..., Instance]):
     assert readiness.listening(host, int(port))
     parts.down(Part.KAFKA, instance=instance)
     assert not network.exists(instance)
+
+
+def test_a_path_that_is_too_long_for_sockets_is_refused(spare: Callable[..., Instance]):
+    """The error names the path and the variable, before kubelet fails on it in words of its own."""
+    short = spare(*NODE)
+    deep = short.cache / ("d" * 50)
+    deep.mkdir()
+    for built in short.cache.glob("*-*"):
+        (deep / built.name).symlink_to(built.resolve())
+    instance = Instance(short.number, cache=deep)
+    try:
+        with pytest.raises(TestbedError, match=r"characters too long for the sockets.*PARALLEL_CONSUMER_TESTBED_CACHE"):
+            parts.up(Part.KUBERNETES, instance=instance)
+    finally:
+        parts.down(instance=instance)
 
 
 def test_no_process_of_this_session_carries_the_mark():

@@ -103,7 +103,7 @@ def test_the_scrape_interval_can_be_set(prometheus: Prometheus):
     """The running Prometheus has the new interval within seconds, and the old one when it is set back."""
     before = prometheus.current_scrape_interval()
     wanted = "2s" if before != "2s" else "3s"
-    prometheus.set_scrape_interval(wanted)
+    Prometheus(prometheus.instance, scrape_interval=wanted).start()
     readiness.wait("interval", lambda: prometheus.current_scrape_interval() == wanted, seconds=30)
     prometheus.set_scrape_interval(before)
     readiness.wait("interval", lambda: prometheus.current_scrape_interval() == before, seconds=30)

@@ -90,7 +90,7 @@ def test_status_speaks_to_programs(instance: Instance):
         (["up", "zookeeper"], 2, "'zookeeper' is not one of"),
         (["status", "--instance", "10"], 2, "less than or equal to 9"),
         (["logs", "kafka"], 1, "no logs of kafka"),
-        (["program", "nano"], 1, "program 'nano' is not known; allowed are helm"),
+        (["program", "nano"], 2, "'nano' is not one of 'helm'"),
     ],
 )
 def test_a_mistake_is_answered_without_a_traceback(instance: Instance, argv: list[str], code: int, said: str):
