@@ -57,4 +57,4 @@ image: $(STAMP) ## Build both container images with what is at hand: buildah, po
 	$(BIN)/python -m testbed image $(ARGS)
 
 chaos: $(STAMP) ## Seeded failures against a real Kafka and real processes; writes build/chaos.json
-	$(BIN)/python -m tests.simulation.chaos $(ARGS)
+	$(BIN)/python -m benchmarks.chaos $(ARGS)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from consumer_runtime.message import Message
+from consumer_runtime import Message
 
 SERVICE_SECONDS = 0.020
 
