@@ -75,6 +75,7 @@ class ControlLoop:
         self._in_flight = 0
         self._marked = time.monotonic()
         self._trouble_at = 0.0
+        self._drained_by = float("inf")
         self._changes: deque[_Change] = deque()
         self._backpressure = Backpressure(source, statistics, _window(settings.execution))
         self._shards = shards(settings.execution.ordering, engine_keeps_order=engine.keeps_order)
@@ -130,7 +131,8 @@ class ControlLoop:
         """Let what runs of these partitions finish, up to the grace; other partitions' work goes on meanwhile."""
         for each in assignments:
             self._settlement.leave(each)
-        deadline = time.monotonic() + self.settings.execution.revoke_grace_ms / 1000
+        grace_ends = time.monotonic() + self.settings.execution.revoke_grace_ms / 1000
+        deadline = min(grace_ends, self._drained_by)
         while any(each.held for each in assignments):
             now = self._statistics.heartbeat_at = time.monotonic()
             if now >= deadline:
@@ -292,7 +294,7 @@ class ControlLoop:
     def _drain(self, grace_seconds: float) -> None:
         """Let what runs finish; what waits is left to whoever consumes next."""
         self.phase = Phase.DRAINING
-        deadline = time.monotonic() + grace_seconds
+        deadline = self._drained_by = time.monotonic() + grace_seconds
         for each in list(self._source.assignments.values()):
             self._settlement.leave(each)
         self._backpressure.pause_all()

@@ -1,0 +1,155 @@
+import asyncio
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from consumer_runtime import Message
+from consumer_runtime.ledger import codec
+
+pytestmark = pytest.mark.kafka
+
+PROTOCOLS = {
+    "cooperative": {"heartbeat.interval.ms": 500},
+    "eager": {"heartbeat.interval.ms": 500, "partition.assignment.strategy": "range"},
+    "kip848": {"group.protocol": "consumer"},
+}
+
+
+class Journal:
+    """Which member completed what, in order of completion."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.entries: list[tuple[str, int, int, bytes]] = []
+
+    def handler(self, name: str, seconds: float) -> Callable[[Message], Awaitable[None]]:
+        """Return a handler that takes so long and writes down the member's name."""
+
+        async def work(message) -> None:
+            await asyncio.sleep(seconds)
+            with self.lock:
+                self.entries.append((name, message.partition, message.offset, message.key))
+
+        return work
+
+    def counts(self) -> Counter:
+        """Completions by (partition, offset)."""
+        return Counter((partition, offset) for _, partition, offset, _ in self.entries)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_member_that_joins_and_leaves_repeats_nothing(topic, running, protocol: str):
+    """With grace enough for what runs, a rebalance either way loses nothing, repeats nothing, and keeps order."""
+    count = 4_000
+    topic.produce([(number % 4, b"%d" % (number % 80), b"") for number in range(count)])
+    settings = topic.settings(properties=PROTOCOLS[protocol], execution={"max_in_flight": 20})
+    journal = Journal()
+    with running(settings, journal.handler("first", 0.05)) as first:
+        first.wait_for(lambda: first.finished() > 200)
+        with running(settings, journal.handler("second", 0.05)) as second:
+            second.wait_for(lambda: second.finished() > 200)
+        assert second.consumer.statistics.snapshot().commit_failures == 0
+        first.wait_for(lambda: len(journal.counts()) == count)
+    assert set(journal.counts().values()) == {1}
+    assert {name for name, *_ in journal.entries} == {"first", "second"}
+    by_key = defaultdict(list)
+    for _, partition, offset, key in journal.entries:
+        by_key[partition, key].append(offset)
+    assert all(offsets == sorted(offsets) for offsets in by_key.values())
+    assert {offset for offset, _ in topic.committed().values()} == {count // 4}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_outlasts_the_grace_runs_again_and_is_committed_by_its_owner_only(topic, running, protocol: str):
+    """A revoke waits no longer than its grace; the late completion of the old owner changes no offset."""
+    topic.produce([(partition, b"slow", b"") for partition in range(4)])
+    settings = topic.settings(properties=PROTOCOLS[protocol], execution={"revoke_grace_ms": 300})
+    begun: list[tuple[str, int]] = []
+    release = {"first": threading.Event(), "second": threading.Event()}
+
+    def handler(name: str) -> Callable[[Message], Awaitable[None]]:
+        async def work(message) -> None:
+            begun.append((name, message.partition))
+            await asyncio.to_thread(release[name].wait)
+
+        return work
+
+    with running(settings, handler("first")) as first:
+        first.wait_for(lambda: len(begun) == 4)
+        with running(settings, handler("second")) as second:
+            second.wait_for(lambda: sum(name == "second" for name, _ in begun) == 2)
+            moved = {partition for name, partition in begun if name == "second"}
+            release["first"].set()
+            first.wait_for(lambda: first.finished() == 2)
+            time.sleep(0.5)
+            committed = topic.committed()
+            assert all(max(committed[partition][0], 0) == 0 for partition in moved)
+            assert first.finished() == 2
+            release["second"].set()
+            second.wait_for(lambda: second.finished() == 2)
+    assert {offset for offset, _ in topic.committed().values()} == {1}
+
+
+def test_a_revoke_commits_the_map_of_what_is_finished(topic, running):
+    """The next owner is told what lies finished beyond a stuck message, and does not do it again."""
+    topic.produce([(partition, b"%d" % number, b"") for partition in range(4) for number in range(50)])
+    settings = topic.settings(
+        properties=PROTOCOLS["cooperative"], execution={"revoke_grace_ms": 100, "max_in_flight": 500}
+    )
+    journal = Journal()
+    release = threading.Event()
+
+    def handler(name: str) -> Callable[[Message], Awaitable[None]]:
+        plain = journal.handler(name, 0.0)
+
+        async def work(message) -> None:
+            if message.offset == 0:
+                await asyncio.to_thread(release.wait)
+            await plain(message)
+
+        return work
+
+    with running(settings, handler("first")) as first:
+        first.wait_for(lambda: first.finished() == 4 * 49)
+        with running(settings, handler("second")) as second:
+            second.wait_for_assignment(2)
+            offset, metadata = next(iter(topic.committed().values()))
+            assert codec.decode(metadata, offset) == b"\x00" + b"\x01" * 49
+            release.set()
+            second.wait_for(lambda: second.finished() == 2)
+            first.wait_for(lambda: first.finished() == 4 * 49 + 2)
+    finished = journal.counts()
+    assert all(times == 1 for (_, offset), times in finished.items() if offset > 0)
+    assert {offset for offset, _ in topic.committed().values()} == {50}
+
+
+def test_partitions_that_come_while_paused_start_paused(topic, running):
+    """Backpressure is not forgotten over a rebalance: a full member fetches nothing of partitions it gains."""
+    topic.produce([(number % 4, None, b"x" * 10_000) for number in range(1_200)])
+    release = threading.Event()
+
+    async def work(message) -> None:
+        await asyncio.to_thread(release.wait)
+
+    execution = {
+        "max_in_flight": 4,
+        "max_in_flight_bytes": 1_048_576,
+        "revoke_grace_ms": 200,
+        "shutdown_grace_seconds": 1,
+    }
+    settings = topic.settings(properties=PROTOCOLS["cooperative"], execution=execution)
+    with running(settings, work) as first:
+        first.wait_for_assignment(4)
+        with running(settings, work) as second:
+            second.wait_for_assignment(2)
+            first.wait_for(lambda: first.consumer.statistics.snapshot().backpressure_active)
+            held = first.consumer.statistics.snapshot().in_flight_bytes
+            release_second = second
+        first.wait_for_assignment(4)
+        time.sleep(1.0)
+        assert first.consumer.statistics.snapshot().in_flight_bytes <= held
+        release.set()
+        first.wait_for(lambda: first.finished() + release_second.finished() >= 1_200, seconds=60)
