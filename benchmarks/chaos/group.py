@@ -127,8 +127,11 @@ class Group:
 
     def _ended(self, member: int, running: _Running) -> None:
         asked, status = running.asked_to_stop_at is not None, running.process.returncode
-        self._bury(member, Ending.EXITED if asked and status == 0 else Ending.CRASHED)
-        self.unasked_exits += not asked or status != 0
+        # SIGTERM ends an interpreter that is still importing: nothing was consumed yet
+        early = status == -signal.SIGTERM and not self.event_log(member, running.incarnation).exists()
+        in_order = asked and (status == 0 or early)
+        self._bury(member, Ending.EXITED if in_order else Ending.CRASHED)
+        self.unasked_exits += not in_order
         if self.unasked_exits > EXITS_AT_MOST:
             raise ChaosError(
                 f"consumers end by themselves again and again, last with status {status}; see {self._folder}"
