@@ -6,7 +6,7 @@ here: pipes and processes (`process_lane`).
 """
 
 import operator
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
 from consumer_runtime.contract.settings import Ordering
@@ -82,23 +82,30 @@ class Routing:
             self._move(message, settled if settled is not None and not settled.is_retiring else self._next())
 
     def _split(self, lane: Lane, wanted: int) -> list[Message]:
-        """Take out about `wanted` messages, all of a slot or none, and no slot of which the pipe has something."""
-        staying = {self._slot(message) for message in lane.pipe if message is not None} - {_NO_SLOT}
-        moving: set[int] = set()
+        """Take out about `wanted` messages: all of a slot or none, and no slot of which the pipe has something."""
+        moving = self._choose(lane, wanted)
         moved: list[Message] = []
         kept: deque[Message] = deque()
         for message in lane.pending:
             slot = self._slot(message)
-            if slot in moving or (slot not in staying and len(moved) < wanted):
+            if slot in moving or (slot == _NO_SLOT and len(moved) < wanted):
                 moved.append(message)
-                if slot != _NO_SLOT:
-                    moving.add(slot)
             else:
                 kept.append(message)
-                if slot != _NO_SLOT:
-                    staying.add(slot)
         lane.pending = kept
         return moved
+
+    def _choose(self, lane: Lane, wanted: int) -> set[int]:
+        running = {self._slot(message) for message in lane.pipe if message is not None}
+        waiting = Counter(map(self._slot, lane.pending))
+        moving: set[int] = set()
+        for slot, count in waiting.items():
+            if wanted <= 0:
+                break
+            if slot != _NO_SLOT and slot not in running:
+                moving.add(slot)
+                wanted -= count
+        return moving
 
     def _move(self, message: Message, lane: Lane) -> None:
         slot = self._slot(message)
