@@ -52,6 +52,9 @@ def settings() -> kopf.OperatorSettings:
     made.scanning.disabled = True
     made.posting.enabled = False
     made.peering.standalone = True
+    # Handlers only wake loops: there is nothing to wait for at the end.
+    made.queueing.idle_timeout = 1.0
+    made.queueing.exit_timeout = 0.5
     for _, _, plural in _CHILDREN:
         made.watching.label_selectors[plural] = _OURS
     return made

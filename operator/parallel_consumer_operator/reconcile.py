@@ -79,7 +79,7 @@ class Reconciler:
         manifest = await self._port.resource(key)
         if manifest is None or manifest["metadata"].get("deletionTimestamp"):
             return None
-        memory = self._memories.setdefault(manifest["metadata"]["uid"], Memory())
+        memory = self._memories.setdefault(manifest["metadata"]["uid"], Memory(figures_written_at=_monotonic()))
         before = memory.status or ParallelConsumerStatus.parse(manifest)
         try:
             spec = ParallelConsumerSpec.parse(manifest)

@@ -212,6 +212,8 @@ def timestamp(now: datetime) -> str:
 
 
 def _lag(lag: Lag, time: str) -> LagStatus:
+    if lag.messages is None:
+        return LagStatus()
     return LagStatus(messages=lag.messages, seconds=lag.seconds, rate_per_second=lag.rate_per_second, updated=time)
 
 

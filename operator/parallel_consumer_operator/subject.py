@@ -15,9 +15,10 @@ from parallel_consumer_operator.resource.status import ParallelConsumerStatus
 class Memory:
     """What this process keeps of one resource between passes. Losing it costs a few reads, never a wrong step."""
 
+    figures_written_at: float
+    """On the loop's clock; at first the present, so that a restart of the operator is no reason to write."""
     status: ParallelConsumerStatus | None = None
     """As last computed; folded figures in it may be newer than in the cluster."""
-    figures_written_at: float = 0.0
     applied: Applied = field(default_factory=Applied)
     settings_written_at: float | None = None
     apply_seconds: float | None = None

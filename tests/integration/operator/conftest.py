@@ -96,9 +96,10 @@ class Lab:
         answer = self.kubectl(verb, "--dry-run=server", "-f", "-", stdin=manifest)
         return answer.stderr if answer.returncode else ""
 
-    def get(self, kind: str, name: str) -> Manifest | None:
-        """Return an object, None when it does not exist."""
-        answer = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
+    def get(self, kind: str, name: str, *, managed: bool = False) -> Manifest | None:
+        """Return an object, with its managed fields if asked; None when it does not exist."""
+        fields = ("--show-managed-fields",) if managed else ()
+        answer = self.kubectl("get", kind, name, "-o", "json", "--ignore-not-found", *fields)
         assert answer.returncode == 0, answer.stderr
         found: Manifest | None = json.loads(answer.stdout) if answer.stdout.strip() else None
         return found
