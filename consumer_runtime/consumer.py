@@ -20,12 +20,15 @@ from consumer_runtime.engines.single import SingleEngine
 from consumer_runtime.engines.thread import ThreadEngine
 from consumer_runtime.errors import StartFailure
 from consumer_runtime.handler import Handler, load, wrap
+from consumer_runtime.handler_options import Options, with_options
 from consumer_runtime.sources.kafka import KafkaSource
+from consumer_runtime.sources.properties import client_properties
 from consumer_runtime.statistics import Statistics
 
 _log = structlog.get_logger(__name__)
 
 _DEFAULT_MAX_POLL_INTERVAL_MS = 300_000
+_RESULTS_FIELD = "spec.results.topic"
 _DEAD_LETTER_FIELD = "spec.deadLetter.topic"
 
 
@@ -51,14 +54,16 @@ class ParallelConsumer:
         """
         self.statistics = statistics or Statistics()
         self._source = KafkaSource(settings.source.kafka, self.statistics, is_stopping=lambda: self._loop.is_stopping)
-        self._engine, self._mode, self._mode_reason = _engine(_handler(settings, handler), settings)
+        self._engine, self._mode, self._mode_reason = _engine(
+            with_options(_handler(settings, handler), _options(settings)), settings
+        )
         self._loop = ControlLoop(
             settings,
             source=self._source,
             engine=self._engine,
             dead_letters=DeadLetters(settings.source.kafka, settings.dead_letter, self.statistics),
             statistics=self.statistics,
-            before_start=self._require_dead_letter_topic,
+            before_start=self._require_topics_written_to,
         )
 
     @property
@@ -108,7 +113,12 @@ class ParallelConsumer:
     def _chosen(self) -> Choice | None:
         return self._engine.choice if isinstance(self._engine, AutoEngine) else None
 
-    def _require_dead_letter_topic(self) -> None:
+    def _require_topics_written_to(self) -> None:
+        results = self._loop.settings.results
+        if results is not None:
+            self._source.preflight().require_topics(
+                [results.topic], missing=StartReason.TOPIC_NOT_FOUND, field=_RESULTS_FIELD
+            )
         dead_letter = self._loop.settings.dead_letter
         if dead_letter.enabled and dead_letter.topic:
             self._source.preflight().require_topics(
@@ -129,6 +139,11 @@ def _handler(settings: RuntimeSettings, given: Handler | Callable[[Any], Any] | 
             remedy="name it, or pass a callable",
         )
     return load(settings.handler.entrypoint, value_format=settings.handler.value_format)
+
+
+def _options(settings: RuntimeSettings) -> str:
+    topic = settings.results.topic if settings.results is not None else ""
+    return Options(results_topic=topic, client=client_properties(settings.source.kafka)).text()
 
 
 def _engine(handler: Handler, settings: RuntimeSettings) -> tuple[Engine, Mode, str]:

@@ -65,6 +65,8 @@ class Reference:
     value_format: ValueFormat = ValueFormat.BYTES
     log_context: bool = False
     """Whether `current_message` is set for each call."""
+    options: str = ""
+    """What else the settings put around it (`handler_options`); empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,13 @@ class Handler:
 def refer(reference: Reference) -> Handler:
     """Return the handler under a reference; the program and each worker process begin with it. Raises as `load`."""
     loaded = load(reference.entrypoint, value_format=reference.value_format)
-    return replace(_with_log_context(loaded) if reference.log_context else loaded, reference=reference)
+    if reference.log_context:
+        loaded = _with_log_context(loaded)
+    if not reference.options:
+        return replace(loaded, reference=reference)
+    from consumer_runtime.handler_options import with_options
+
+    return with_options(replace(loaded, reference=replace(reference, options="")), reference.options)
 
 
 def load(entrypoint: str, *, value_format: ValueFormat = ValueFormat.BYTES) -> Handler:

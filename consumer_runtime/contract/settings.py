@@ -204,6 +204,13 @@ class DeadLetterSettings(Settings):
         return self
 
 
+class ResultSettings(Settings):
+    """What the handler returns is produced, and confirmed before its message counts as done."""
+
+    topic: Name
+    """Where results go that name no topic of their own."""
+
+
 class HttpSettings(Settings):
     """Where metrics, health and state are served."""
 
@@ -232,6 +239,8 @@ class RuntimeSettings(Settings):
     execution: ExecutionSettings = ExecutionSettings()
     retry: RetrySettings = RetrySettings()
     dead_letter: DeadLetterSettings = DeadLetterSettings()
+    results: ResultSettings | None = None
+    """None: what the handler returns is ignored."""
     http: HttpSettings = HttpSettings()
     log_level: LogLevel = LogLevel.INFO
 

@@ -48,6 +48,7 @@ class Order(NamedTuple):
     entrypoint: str
     value_format: str
     log_context: bool
+    options: str
     program: str
     """See `process_entry.Entry`."""
     log_level: int
@@ -140,7 +141,10 @@ class Worker:
         restore(order.program)
         value_format = ValueFormat(order.value_format)
         reference = user.Reference(
-            entrypoint=order.entrypoint, value_format=value_format, log_context=order.log_context
+            entrypoint=order.entrypoint,
+            value_format=value_format,
+            log_context=order.log_context,
+            options=order.options,
         )
         handler = user.refer(reference)
         process_logs.follow(order.log_level)

@@ -23,7 +23,10 @@ from consumer_runtime.contract.state import RuntimeState, StartError
 from testbed.kafka import Kafka
 
 HANDLERS = """
-import asyncio, logging, os
+import asyncio, logging
+
+from consumer_runtime import batch
+from consumer_runtime.results import Result
 
 log = logging.getLogger("shop")
 
@@ -36,6 +39,23 @@ async def picky(message):
 
 def two_arguments(a, b):
     pass
+
+def doubled(message):
+    return Result(b"%d" % (2 * int(message.value)), key=message.key)
+
+async def doubled_async(message):
+    await asyncio.sleep(0.001)
+    return doubled(message)
+
+@batch(20)
+def doubled_together(messages):
+    return [doubled(message) for message in messages]
+
+def astray(message):
+    return Result(message.value, topic="no-such-topic" if message.value == b"astray" else None)
+
+def returns_a_number(message):
+    return 5
 """
 
 
