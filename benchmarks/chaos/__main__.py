@@ -58,6 +58,7 @@ def main(
     patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for the group to finish a case.")] = 90.0,
     output: Annotated[Path, typer.Option(help="Written after every case.")] = Path("build/chaos.json"),
     folder: Annotated[Path | None, typer.Option(help="Where logs go; those of failed cases are kept.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the logs of cases that passed, too.")] = False,
     only_list: Annotated[bool, typer.Option("--list", help="Say what would run.")] = False,
 ) -> None:
     """Run what was asked for; exits with 1 when a promise was broken or a case could not run."""
@@ -73,7 +74,10 @@ def main(
     report = Report(output, planned=len(cases) + len(soaks))
     root = folder or Path(tempfile.mkdtemp(prefix="chaos-"))
     is_bounded = matrix is Matrix.PAIRWISE and case is None
-    _run_all(report, cases, soaks, root=root, patience=patience, budget=_BUDGET_SECONDS if is_bounded else None)
+    budget = _BUDGET_SECONDS if is_bounded else float("inf")
+    _run_all(report, cases, soaks, root=root, patience=patience, budget=budget)
+    if not keep:
+        _remove_logs(report)
     _console.print(report.table())
     raise typer.Exit(code=int(report.failed))
 
@@ -86,10 +90,10 @@ def _cases(matrix: Matrix, name: str | None, seed: int, messages: int) -> list[C
 
 
 def _run_all(
-    report: Report, cases: list[Case], soaks: list[Case], *, root: Path, patience: float, budget: float | None
+    report: Report, cases: list[Case], soaks: list[Case], *, root: Path, patience: float, budget: float
 ) -> None:
     broker = chaos_broker()
-    deadline = time.monotonic() + budget if budget is not None else float("inf")
+    deadline = time.monotonic() + budget
     try:
         broker.start()
         for each in (*cases, *soaks):
@@ -141,7 +145,12 @@ def _say(outcome: Outcome, failures: list[str]) -> None:
         _console.print(f"  [red]broken:[/red] {failure}", highlight=False)
     if failures:
         _console.print(f"  logs in {outcome.folder}", highlight=False)
-    else:
+
+
+def _remove_logs(report: Report) -> None:
+    """Remove what a case left when it passed."""
+    passed = [outcome for outcome in report.outcomes if not outcome.verdict.failures]
+    for outcome in (*passed, *(soak.outcome for soak in report.soaks if not soak.failures)):
         shutil.rmtree(outcome.folder)
 
 

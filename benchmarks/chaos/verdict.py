@@ -68,6 +68,8 @@ class Verdict:
     """Attempts whose key or sequence is not what the topic holds at that offset."""
     unexpected_exits: int
     orphans: int
+    uncommitted_ms_max: int
+    """For information: how long before a kill the oldest message had finished that its last commit did not cover."""
 
     @property
     def failures(self) -> list[str]:
@@ -125,6 +127,7 @@ def judge(evidence: Evidence) -> Verdict:
         mismatched=sum(not _matches(attempt, truth) for attempt in evidence.attempts),
         unexpected_exits=evidence.unexpected_exits,
         orphans=evidence.orphans,
+        uncommitted_ms_max=max((_uncommitted_ms(assignment, attempts) for assignment, attempts in runs), default=0),
     )
 
 
@@ -205,6 +208,14 @@ def duplicates_bound(assignment: Assignment, attempts: Iterable[Attempt]) -> int
     if _is_unclean(assignment):
         return len(uncovered(assignment, attempts))
     return assignment.dropped
+
+
+def _uncommitted_ms(assignment: Assignment, attempts: Iterable[Attempt]) -> int:
+    if assignment.ending is not Ending.KILLED:
+        return 0
+    places = uncovered(assignment, attempts)
+    ended = (each.ended for each in attempts if (each.partition, each.offset) in places)
+    return (assignment.ended - min(ended, default=assignment.ended)) // 1_000_000
 
 
 def _is_unclean(assignment: Assignment) -> bool:

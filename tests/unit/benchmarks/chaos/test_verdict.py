@@ -180,6 +180,14 @@ def test_a_kill_explains_what_finished_since_the_last_acknowledged_commit() -> N
     assert (verdict.duplicates, verdict.duplicates_bound) == (2, 2)
 
 
+def test_the_age_of_what_a_kill_repeats_is_told() -> None:
+    """Offset 1 had finished 2.5 s before the kill, and only offset 0 was acknowledged."""
+    killed = held(commit(1, at=2), ended=5, ending=Ending.KILLED)
+    after = held(commit(3, at=20), began=10, incarnation=2)
+    verdict = verdict_on((*IN_ORDER, ran(1, at=11, incarnation=2), ran(2, at=12, incarnation=2)), killed, after)
+    assert verdict.uncommitted_ms_max == 2_500
+
+
 def test_a_kill_does_not_explain_what_was_acknowledged() -> None:
     """Offset 0 was below the acknowledged commit, offset 2 in its map: running them again is a defect."""
     killed = held(commit(1, at=3.9, beyond=((2, 3),)), ended=5, ending=Ending.KILLED)
