@@ -52,7 +52,7 @@ def doubled_together(messages):
     return [doubled(message) for message in messages]
 
 def astray(message):
-    return Result(message.value, topic="no-such-topic" if message.value == b"astray" else None)
+    return Result(message.value, topic="no topic!" if message.value == b"astray" else None)
 
 def returns_a_number(message):
     return 5

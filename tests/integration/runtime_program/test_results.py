@@ -44,7 +44,7 @@ def test_results_are_confirmed_before_offsets_count(topics, program, settings_fo
 
 
 def test_a_result_that_is_not_taken_fails_its_attempt(topics, program, settings_for, eventually):
-    """A result for a topic that is not there is retried and then a dead letter; the others go on."""
+    """A result for a topic that cannot be is retried and then a dead letter; the others go on."""
     topic, results, dead = topics.create(), topics.create(), topics.create(partitions=1)
     topics.produce(topic, [b"1", b"astray", b"3"])
     settings = settings_for(
