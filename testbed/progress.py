@@ -56,7 +56,10 @@ class Progress:
         if name not in self._expected:
             return ""
         later = sum(seconds for other, seconds in self._expected.items() if other != name)
-        return f", about {in_words(max(0.0, self._expected[name] - elapsed_seconds) + later)} left"
+        own = self._expected[name] - elapsed_seconds
+        if own > 0:
+            return f", about {in_words(own + later)} left"
+        return f", longer than the expected {in_words(self._expected[name])}; after it about {in_words(later)}"
 
     def _tick(self, name: str, begun: float, ended: threading.Event) -> None:
         if self._console.is_terminal:
