@@ -1,0 +1,133 @@
+"""The product's main job, end to end: chart, manifest, pods, real Kafka, real Prometheus, steps taken while they run."""
+
+import json
+import time
+import urllib.request
+from typing import Any
+
+import pytest
+import yaml
+
+from parallel_consumer_operator.local import metrics_text
+from parallel_consumer_operator.local.load import Load, LoadGenerator
+from testbed import installation
+from testbed.installation import NAMESPACE, OPERATOR_NAMESPACE, ROOT
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1_200)]
+
+EXAMPLE = ROOT / "examples" / "short-io-async" / "parallelconsumer.yaml"
+
+
+def processed(pods: list[dict[str, Any]]) -> int:
+    """Return what the pods say that they finished."""
+    total = 0
+    for pod in pods:
+        with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8080/metrics", timeout=5) as page:
+            total += metrics_text.processed(metrics_text.parse(page.read().decode()))
+    return total
+
+
+def identity(pods: list[dict[str, Any]]) -> set[tuple[str, int]]:
+    """Return which pods these are, and how often their containers were restarted."""
+    return {(pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"]) for pod in pods}
+
+
+def test_the_consumer_is_tuned_while_it_runs_and_loses_nothing(demo: Any) -> None:
+    """Every message is processed, by the same pods, several times as fast as before the first step."""
+    figures = demo.figures
+    assert figures["messages_offered"] == figures["messages_processed"] == 120_000
+    assert (figures["lost"], figures["backlog_end"]) == (0, 0)
+    assert figures["steps_applied"] >= 2
+    assert 0 < figures["apply_seconds_max"] < 2
+    assert (figures["pod_restarts"], figures["pod_uids_changed"]) == (0, False)
+    assert figures["rate_after"] >= 4 * figures["rate_before"] > 0
+
+
+def test_the_list_shows_what_matters(demo: Any) -> None:
+    """`kubectl get pcon` has a column for each thing that an operator's user asks first."""
+    header, row = demo.kubectl("get", "pcon").splitlines()
+    for column in ("NAME", "MODE", "READY", "LAG", "IN-FLIGHT", "TUNING", "REASON", "AGE"):
+        assert column in header.replace("INFLIGHT", "IN-FLIGHT"), header
+    assert row.startswith("short-io")
+    assert "async" in row
+
+
+def test_the_story_of_the_tuning_is_told(demo: Any) -> None:
+    """Events and history name the knob, its values and why, in sentences."""
+    told = demo.kubectl("describe", "pcon", "short-io")
+    assert "maxInFlight 16 -> 32" in told
+    history = json.loads(demo.kubectl("get", "pcon", "short-io", "-o", "json"))["status"]["tuning"]["history"]
+    steps = [entry for entry in history if entry["kind"] == "Step"]
+    assert len(steps) >= 2
+    assert all(entry["reason"] and str(entry["toValue"]) in entry["message"] for entry in steps)
+    assert "status.tuning.history" in demo.printed
+
+
+@pytest.fixture
+def second_consumer(demo: Any) -> Any:
+    """A consumer of a topic of its own, beginning with 16 in flight, and load that does not end before the test."""
+    topic = "short-io-again"
+    installation.fresh_topic(demo.place.bootstrap_servers, topic)
+    source, manifest = yaml.safe_load_all(EXAMPLE.read_text())
+    manifest["metadata"]["name"] = topic
+    manifest["spec"]["source"]["kafka"] |= {"topics": [topic], "consumerGroup": topic}
+    demo.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([source, manifest]))
+    demo.kubectl("wait", f"pcon/{topic}", "--for=condition=Ready", "--timeout=60s")
+    load = LoadGenerator(demo.place.bootstrap_servers, topic, Load(rate=3_000, messages=600_000))
+    load.start()
+    yield topic
+    load.stop()
+    demo.kubectl("delete", "pcon", topic)
+
+
+def test_a_killed_operator_finishes_its_step_once_and_the_consumer_never_notices(
+    demo: Any, second_consumer: str
+) -> None:
+    """Kill -9 as soon as a step is intended: the next operator goes on from the status, no step is applied twice."""
+
+    def status() -> dict[str, Any]:
+        found = json.loads(demo.kubectl("get", "pcon", second_consumer, "-o", "json"))
+        return found.get("status", {})
+
+    def consumers() -> list[dict[str, Any]]:
+        return demo.pods(f"parallelconsumer.dev/name={second_consumer}")
+
+    begun = identity(consumers())
+    deadline = time.monotonic() + 90
+    while not status().get("tuning", {}).get("verifying") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    killed = status()["tuning"]["verifying"]
+    pod = demo.operator_pod()["metadata"]["name"]
+    kill = "import os, signal; [os.kill(int(p), 9) for p in os.listdir('/proc') if p.isdigit() and int(p) > 1 and int(p) != os.getpid()]"
+    demo.place.run(
+        demo.place.kubectl, "exec", "-n", OPERATOR_NAMESPACE, pod, "--", "sh", "-c", f'python -c "{kill}" || true'
+    )
+    before = processed(consumers())
+    time.sleep(2)
+    assert processed(consumers()) > before, "the consumer stopped when its operator was killed"
+    deadline = time.monotonic() + 120
+    while len(status()["tuning"]["changeTimes"]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    after = status()
+    assert demo.operator_pod()["status"]["containerStatuses"][0]["restartCount"] >= 1
+    assert len(after["tuning"]["changeTimes"]) >= 2, after["tuning"]
+    # One generation for the first settings, and one for each step: none was written twice, none left out.
+    assert after["effective"]["configGeneration"] == 1 + len(after["tuning"]["changeTimes"]), after["effective"]
+    ids = [entry["id"] for entry in after["tuning"]["history"] if entry["kind"] == "Step"]
+    assert len(ids) == len(set(ids))
+    assert killed["id"] in ids
+    assert identity(consumers()) == begun
+
+
+def test_uninstalling_leaves_consumers_running(demo: Any) -> None:
+    """`helm uninstall` takes the operator away and nothing else; a consumer can then be deleted, nothing hangs."""
+    installation.uninstall(demo.place)
+    (pod,) = demo.pods("parallelconsumer.dev/name=short-io")
+    assert identity([pod]) == {(pod["metadata"]["uid"], 0)}
+    assert pod["status"]["containerStatuses"][0]["ready"]
+    demo.kubectl("delete", "pcon", "short-io", "--wait=true", "--timeout=30s")
+    deadline = time.monotonic() + 60
+    while demo.pods("parallelconsumer.dev/name=short-io") and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not demo.pods("parallelconsumer.dev/name=short-io")
+    assert "short-io" not in demo.kubectl("get", "pcon", "-n", NAMESPACE)
