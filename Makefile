@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster test test-cluster check generate bench image chaos
+.PHONY: help setup demo demo-cluster test test-cluster check generate bench image chaos chaos-full
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,5 +56,8 @@ bench: $(STAMP) ## Compare with the peers on one topic, broker and machine; writ
 image: $(STAMP) ## Build both container images with what is at hand: buildah, podman or docker
 	$(BIN)/python -m testbed image $(ARGS)
 
-chaos: $(STAMP) ## Seeded failures against a real Kafka and real processes; writes build/chaos.json
+chaos: $(STAMP) ## Seeded faults on real Kafka, each pair of mode, ordering, protocol and fault (15 minutes); build/chaos.json
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+chaos-full: $(STAMP) ## The whole matrix of faults, then ten minutes of each mode (three hours); build/chaos.json
+	$(BIN)/python -m benchmarks.chaos --matrix full --soak $(ARGS)

@@ -20,7 +20,7 @@ class Event(StrEnum):
     ASSIGNED = "assigned"
     """With `offset`, where it starts; -1 while that is not known."""
     REVOKED = "revoked"
-    """Written when the last commit is answered, with `dropped`: messages given up unfinished."""
+    """Written when the last commit is answered, with `dropped`: messages that still ran when the grace was over."""
     LOST = "lost"
     COMMIT_SENT = "commit_sent"
     """This one and the two answers carry `offset` and `metadata`."""

@@ -62,7 +62,7 @@ class Assignment:
     ended: int
     ending: Ending
     dropped: int
-    """Messages given up unfinished at the revoke, as the runtime logged it."""
+    """Messages that still ran when the revoke's grace was over, as the runtime logged it."""
     commits: tuple[Commit, ...]
     """Those sent in this time."""
     commit_failed_last: bool

@@ -77,7 +77,8 @@ class Rebalance:
         except KafkaException as error:
             _log.debug("position not known", error=str(error))
         self._commits.commit_now(consumer, leaving, time.monotonic())
-        dropped = {(each.topic, each.partition): each.outstanding for each in leaving}
+        # what waited was let go before the grace began: what is still held was running when it was over
+        dropped = {(each.topic, each.partition): each.held for each in leaving}
         for at in partitions:
             left = dropped.get((at.topic, at.partition), 0)
             self._events.record(Event.REVOKED, topic=at.topic, partition=at.partition, dropped=left)
