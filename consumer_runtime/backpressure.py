@@ -52,8 +52,18 @@ class Backpressure:
                 return 0
             self._look(now, everything=True, bytes_full=False)
             return self.window.poll_batch_size
-        # Polls for the sake of other keys: one poll may take a partition beyond its share, so look before each.
-        self._look(now, everything=False, bytes_full=held_bytes >= self.window.max_bytes)
+        return self._look_beyond(now, held, held_bytes, due=due)
+
+    def _look_beyond(self, now: float, held: int, held_bytes: int, *, due: bool) -> int:
+        """Fetch for the sake of idle keys: the window is full of busy ones, and the engine could do more."""
+        bytes_full = held_bytes >= self.window.max_bytes
+        if not self._paused:
+            if held < self.window.ceiling and not bytes_full:
+                return self.window.poll_batch_size
+            if self._full_since is not None and now - self._full_since < _PATIENCE_SECONDS:
+                return 0
+        # One poll may take a partition beyond its share, so look before each.
+        self._look(now, everything=False, bytes_full=bytes_full)
         everything_is_paused = len(self._paused) >= len(self._source.assignments)
         return self.window.poll_batch_size if due or not everything_is_paused else 0
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 LOOK_AHEAD = 4
 """Messages in memory for each one in flight; how far admission looks past busy keys."""
 LOOK_AHEAD_AT_LEAST = 2_000
-_POLLS_AHEAD = 2
+CEILING_AT_LEAST = 20_000
+"""The client hands out a whole fetch of one partition before the next: some thousands of messages of few keys."""
+_POLLS_AHEAD = 4
 
 
 @dataclass(slots=True)
@@ -28,6 +30,11 @@ class Window:
         return self.max_in_flight + ahead
 
     @property
+    def ceiling(self) -> int:
+        """Messages in memory up to which busy keys are looked past before any partition is paused for them."""
+        return max(2 * self.high, CEILING_AT_LEAST)
+
+    @property
     def low(self) -> int:
         """Messages in memory below which fetching begins again."""
         return self.high // 2
@@ -42,4 +49,4 @@ class Window:
 
     def share(self, partitions: int) -> int:
         """Return what each of so many partitions may always hold, full window or not: a blocked one starves none."""
-        return max(self.high // max(partitions, 1), 1)
+        return max(self.ceiling // max(partitions, 1), 1)

@@ -74,7 +74,8 @@ class Commits:
             self._sent_at = now
             self._on_their_way = {(each.assignment.topic, each.assignment.partition): each for each in changed}
             self._record(Event.COMMIT_SENT, changed)
-            _send(consumer, changed)
+            if not _send(consumer, changed):
+                self._on_their_way.clear()
 
     def answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Take the broker's answer to an asynchronous commit; runs inside the consumer's poll."""
@@ -150,11 +151,13 @@ def skip_what_never_arrives(consumer: Consumer, assignments: Iterable[PartitionO
             known[at.topic, at.partition].skip_to(at.offset)
 
 
-def _send(consumer: Consumer, commits: list[_Committed]) -> None:
+def _send(consumer: Consumer, commits: list[_Committed]) -> bool:
     try:
         consumer.commit(offsets=[_offset(each) for each in commits], asynchronous=True)
     except KafkaException as error:  # such as a member that is being fenced: the next interval tries again
         _log.warning("commit not sent", error=str(error))
+        return False
+    return True
 
 
 def _offset(commit: _Committed) -> TopicPartition:

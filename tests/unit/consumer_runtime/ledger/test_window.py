@@ -27,8 +27,9 @@ def test_there_is_always_work_for_the_engine(window: Window):
 
 @given(WINDOWS, st.integers(1, 10_000))
 def test_shares_bound_what_is_held(window: Window, partitions: int):
-    """With each partition at its share the whole is at most twice the window."""
-    assert partitions * window.share(partitions) <= 2 * max(window.high, partitions)
+    """With each partition at its share the whole is at most the ceiling."""
+    assert partitions * window.share(partitions) <= max(window.ceiling, partitions)
+    assert window.ceiling >= 2 * window.high
 
 
 def test_bytes_fill_the_window_too():
