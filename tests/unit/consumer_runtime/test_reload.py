@@ -53,7 +53,7 @@ class _Consumer:
             raise raised
         self.settings = settings
 
-    def set_rejected(self, rejected: bool) -> None:  # noqa: FBT001 - the watch's callback
+    def set_rejected(self, rejected: bool) -> None:
         self.is_rejected = rejected
 
 
@@ -148,7 +148,7 @@ def test_going_back_to_what_is_in_force_cures_a_rejection(volume, consumer, watc
 def test_a_file_that_vanishes_is_a_rejection(volume, consumer, watch):
     """Someone deleted the ConfigMap's key; the consumer runs on."""
     watch.look()
-    os.unlink(volume.folder / "..data")  # noqa: PTH108 - a link, and its target stays
+    os.unlink(volume.folder / "..data")
     watch.look()
     assert watch.rejected is not None
     assert "No such file" in watch.rejected.remedy

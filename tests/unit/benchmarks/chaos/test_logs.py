@@ -43,8 +43,8 @@ def test_an_incomplete_last_record_is_left_out(tmp_path: Path) -> None:
 def test_a_payload_carries_its_sequence_with_and_without_a_value(
     key: bytes | None,
     sequence: int,
-    null: bool,  # noqa: FBT001 - drawn by hypothesis
-    poison: bool,  # noqa: FBT001 - same
+    null: bool,
+    poison: bool,
 ) -> None:
     """Null values carry it in a header."""
     value, headers = payload.encode(sequence, null=null, poison=poison)
