@@ -17,7 +17,7 @@ from consumer_runtime.contract.metrics import Stage, Status
 from consumer_runtime.contract.settings import ExecutionSettings, RuntimeSettings
 from consumer_runtime.contract.state import Phase, StartReason
 from consumer_runtime.dead_letter import DeadLetters
-from consumer_runtime.engines.engine import Engine
+from consumer_runtime.engines.engine import Engine, Failure
 from consumer_runtime.engines.single import SingleEngine
 from consumer_runtime.errors import ConsumerError, StartFailure
 from consumer_runtime.gauges import Gauges
@@ -28,6 +28,7 @@ from consumer_runtime.retry import Backoff
 from consumer_runtime.settle import Settlement
 from consumer_runtime.sources.source import Run, Source
 from consumer_runtime.statistics import Statistics
+from consumer_runtime.throttle import Circuit, Throttle
 
 _COMPLETION_WAIT_SECONDS = 0.001
 """With work in flight: neither a poll nor this wait can be woken by the other's event."""
@@ -77,6 +78,9 @@ class ControlLoop:
         self._trouble_at = 0.0
         self._drained_by = float("inf")
         self._changes: deque[_Change] = deque()
+        self._throttle = Throttle(
+            per_second=settings.execution.rate_limit_per_second, breaker=settings.circuit_breaker, now=self._marked
+        )
         self._backpressure = Backpressure(source, statistics, _window(settings.execution))
         self._shards = shards(settings.execution.ordering, engine_keeps_order=engine.keeps_order)
         self._settlement = Settlement(
@@ -163,7 +167,7 @@ class ControlLoop:
         """Do everything that needs no poll; return how much moved."""
         moved = self._collect(now) + self._settlement.tick(now)
         self._mark(Stage.COMPLETE)
-        moved += self._dispatch()
+        moved += self._dispatch(now)
         self._mark(Stage.DISPATCH)
         return moved
 
@@ -174,6 +178,7 @@ class ControlLoop:
         settlement = self._settlement
         count = len(completions.done) + len(completions.failures) + len(completions.bounced)
         self._in_flight -= count
+        self._observe(now, len(completions.done), completions.failures)
         if completions.done:
             settlement.succeeded(completions.done, now)
         if completions.failures:
@@ -182,21 +187,33 @@ class ControlLoop:
             settlement.bounced(completions.bounced)
         return count
 
-    def _dispatch(self) -> int:
-        room = min(self.settings.execution.max_in_flight - self._in_flight, self._engine.room())
+    def _observe(self, now: float, succeeded: int, failures: list[Failure]) -> None:
+        if self._throttle.is_idle:
+            return
+        self._throttle.observe(succeeded=succeeded, failures=failures, now=now)
+        is_open = self._throttle.circuit is not Circuit.CLOSED
+        if is_open != self._statistics.circuit_open:
+            self._statistics.circuit_open = is_open
+            _log.warning("circuit breaker", circuit=self._throttle.circuit.value)
+
+    def _dispatch(self, now: float) -> int:
+        room = min(
+            self.settings.execution.max_in_flight - self._in_flight, self._engine.room(), self._throttle.room(now)
+        )
         if room <= 0 or self._shards.is_empty:
             return 0
         messages = self._shards.take(room)
         if messages:
             self._in_flight += len(messages)
             self._engine.submit(messages)
+            self._throttle.taken(len(messages))
         return len(messages)
 
     def _fetch(self, now: float) -> int | None:
         """Poll if there is room; return how many messages came, None when there was no poll."""
         holdings = self._settlement.holdings
         asked = self._backpressure.ask_for(
-            now, held=holdings.messages, held_bytes=holdings.size_bytes, is_saturated=self._is_saturated
+            now, held=holdings.messages, held_bytes=holdings.size_bytes, is_saturated=self._is_saturated(now)
         )
         if not asked:
             return None
@@ -210,9 +227,9 @@ class ControlLoop:
             self._take(run)
         return fetched.count or (1 if wait else 0)
 
-    @property
-    def _is_saturated(self) -> bool:
-        return self._in_flight >= self.settings.execution.max_in_flight or self._engine.room() <= 0
+    def _is_saturated(self, now: float) -> bool:
+        full = self._in_flight >= self.settings.execution.max_in_flight or self._engine.room() <= 0
+        return full or self._throttle.room(now) <= 0
 
     def _idle_seconds(self, now: float) -> float:
         """Return how long a poll may wait with nothing in flight."""
@@ -222,7 +239,7 @@ class ControlLoop:
         return _IDLE_WAIT_SECONDS if due is None else min(max(due - now, 0.0), _IDLE_WAIT_SECONDS)
 
     def _take(self, run: Run) -> None:
-        if self._inline is not None and not self._settlement.holdings.messages:
+        if self._inline is not None and not self._settlement.holdings.messages and self._throttle.is_idle:
             self._run_inline(self._inline, run)
             self._mark(Stage.DISPATCH)
             return
@@ -272,6 +289,7 @@ class ControlLoop:
             self._backpressure.window = _window(settings.execution)
             self._engine.apply(settings.execution)
             self._dead_letters.apply(settings.dead_letter)
+            self._throttle.limit(settings.execution.rate_limit_per_second, time.monotonic())
             self._show_knobs()
             _log.info("settings in force", generation=settings.generation)
         change.answered.set()

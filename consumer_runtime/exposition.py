@@ -119,6 +119,7 @@ SERIES: dict[str, Callable[[Snapshot], Samples]] = {
     metrics.COMMIT_FAILURES.name: lambda now: _alone(now.commit_failures),
     metrics.REBALANCES.name: lambda now: _alone(now.rebalances),
     metrics.ASSIGNED.name: lambda now: _alone(len(now.partitions)),
+    metrics.CIRCUIT_OPEN.name: lambda now: _alone(now.circuit_open),
     metrics.LOOP_SECONDS.name: lambda now: [((stage.value,), value) for stage, value in now.loop_seconds.items()],
 }
 """Each counter and gauge of the catalogue that the statistics hold."""

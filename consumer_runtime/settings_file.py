@@ -18,7 +18,7 @@ from consumer_runtime.errors import ConsumerError, StartFailure
 BYTES_AT_MOST = 1_048_576
 """What a ConfigMap can hold."""
 _DEPTH_AT_MOST = 32
-_IN_THE_RESOURCE = ("source", "handler", "execution", "retry", "dead_letter", "results")
+_IN_THE_RESOURCE = ("source", "handler", "execution", "retry", "dead_letter", "circuit_breaker", "results")
 _SECRET_FIELDS = ("sasl_username", "sasl_password")
 _SHOWN_AT_MOST = 200
 

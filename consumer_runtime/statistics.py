@@ -73,6 +73,7 @@ class Snapshot:
     pauses: int
     commit_failures: int
     rebalances: int
+    circuit_open: bool
     config_generation: int
     config_rejected: bool
     heartbeat_at: float
@@ -116,6 +117,7 @@ class Statistics:
     pauses: int = 0
     commit_failures: int = 0
     rebalances: int = 0
+    circuit_open: bool = False
     config_generation: int = 0
     config_rejected: bool = False
     """Written by the thread that watches the settings file, and by nobody else."""

@@ -43,6 +43,10 @@ class Knobs(BaseModel):
         int, Field(ge=1_048_576, le=17_179_869_184, json_schema_extra=_knob("bytes", Change.HOT))
     ] = 268_435_456
     """Payload bytes admitted and not yet finished, over all partitions of one pod."""
+    rate_limit_per_second: Annotated[
+        int, Field(ge=0, le=10_000_000, json_schema_extra=_knob("messages per second", Change.HOT))
+    ] = 0
+    """Messages that one pod hands to its handler per second at most, retries included; 0 means no limit."""
     task_timeout_ms: Annotated[int, Field(ge=0, le=86_400_000, json_schema_extra=_knob("milliseconds", Change.HOT))] = (
         30_000
     )

@@ -89,6 +89,7 @@ DEAD_LETTER = Metric("consumer_dead_letter_total", Kind.COUNTER, "Dead letters b
 COMMIT_FAILURES = Metric("consumer_commit_failures_total", Kind.COUNTER, "Commits that the broker refused.")
 REBALANCES = Metric("consumer_rebalances_total", Kind.COUNTER, "Changes of this member's assignment.")
 ASSIGNED = Metric("consumer_assigned_partitions", Kind.GAUGE, "Partitions assigned to this member.")
+CIRCUIT_OPEN = Metric("consumer_circuit_open", Kind.GAUGE, "1 while the circuit breaker keeps messages back.")
 LOOP_SECONDS = Metric(
     "consumer_loop_seconds_total",
     Kind.COUNTER,
@@ -100,7 +101,7 @@ CATALOGUE: tuple[Metric, ...] = (
     PROCESSED, PROCESSING_LATENCY, HANDLER_SECONDS, IN_FLIGHT, PARALLEL_LAG, GAP_COUNT, BACKLOG, QUEUE_DEPTH,
     OLDEST_TASK, BACKPRESSURE, METADATA_SIZE, KNOB, CONFIG_GENERATION, CONFIG_REJECTED, POLL_FILL, WORKER_BUSY,
     LIMIT_FULL, PAUSES, CPU_USAGE, CPU_LIMIT, MEMORY, MEMORY_LIMIT, RETRIES, DEAD_LETTER, COMMIT_FAILURES, REBALANCES,
-    ASSIGNED, LOOP_SECONDS,
+    ASSIGNED, CIRCUIT_OPEN, LOOP_SECONDS,
 )  # fmt: skip
 
 CLIENT_CONNECTED = Metric("consumer_client_broker_up", Kind.GAUGE, "1 while librdkafka is connected.", ("broker",))

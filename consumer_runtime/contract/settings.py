@@ -204,6 +204,17 @@ class DeadLetterSettings(Settings):
         return self
 
 
+class CircuitBreakerSettings(Settings):
+    """When to stop handing out messages because most attempts fail, as while a database is away."""
+
+    failure_percent: Annotated[int, Field(ge=1, le=100)] = 50
+    """Opens when at least this share of the last attempts failed."""
+    window_attempts: Annotated[int, Field(ge=5, le=10_000)] = 100
+    """How many attempts are looked at; it does not open before it has seen as many."""
+    open_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 10_000
+    """How long nothing is handed out before one message is tried, in milliseconds."""
+
+
 class ResultSettings(Settings):
     """What the handler returns is produced, and confirmed before its message counts as done."""
 
@@ -239,6 +250,8 @@ class RuntimeSettings(Settings):
     execution: ExecutionSettings = ExecutionSettings()
     retry: RetrySettings = RetrySettings()
     dead_letter: DeadLetterSettings = DeadLetterSettings()
+    circuit_breaker: CircuitBreakerSettings | None = None
+    """None: failures never stop other messages."""
     results: ResultSettings | None = None
     """None: what the handler returns is ignored."""
     http: HttpSettings = HttpSettings()
