@@ -5,6 +5,7 @@ when the backlog matters. Not here: the backlog itself, which the control loop w
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -24,7 +25,9 @@ class EndOffsets:
     def __init__(self, admin: AdminClient, partitions: Callable[[], Partitions], *, is_committed_only: bool) -> None:
         """Ask for what `partitions` returns, up to the last stable offset when only committed messages are read."""
         self.latest: dict[tuple[str, int], int] = {}
-        self.last_answer_ok = True
+        self.answered_at = 0.0
+        """`time.monotonic()` of the broker's last answer."""
+        self._is_doubted = False
         self._admin = admin
         self._partitions = partitions
         self._isolation = IsolationLevel.READ_COMMITTED if is_committed_only else IsolationLevel.READ_UNCOMMITTED
@@ -38,6 +41,11 @@ class EndOffsets:
 
     def ask_soon(self) -> None:
         """Ask without waiting for the interval, since the assignment changed."""
+        self._wake.set()
+
+    def doubt(self) -> None:
+        """Ask the broker for something soon, since it is not certain that it answers."""
+        self._is_doubted = True
         self._wake.set()
 
     def stop(self) -> None:
@@ -54,7 +62,9 @@ class EndOffsets:
             self._wake.clear()
 
     def _ask(self, partitions: list[tuple[str, int]]) -> None:
+        asked_at = time.monotonic()
         if not partitions:
+            self._ask_for_anything(asked_at)
             return
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         wanted = {TopicPartition(*each): latest for each in partitions}
@@ -64,8 +74,19 @@ class EndOffsets:
             )
             found = {(at.topic, at.partition): future.result(_TIMEOUT_SECONDS).offset for at, future in answers.items()}
         except (KafkaException, TimeoutError) as error:
-            self.last_answer_ok = False
             _log.debug("end offsets not known", error=str(error))
             return
-        self.last_answer_ok = True
         self.latest = found
+        self.answered_at = asked_at
+
+    def _ask_for_anything(self, asked_at: float) -> None:
+        """Ask only while in doubt: the list of all topics is long in large clusters."""
+        if not self._is_doubted:
+            return
+        try:
+            self._admin.list_topics(timeout=_TIMEOUT_SECONDS)
+        except KafkaException as error:
+            _log.debug("no broker answers", error=str(error))
+            return
+        self._is_doubted = False
+        self.answered_at = asked_at

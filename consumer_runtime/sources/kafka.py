@@ -29,10 +29,12 @@ from consumer_runtime.sources.problems import problem
 from consumer_runtime.sources.properties import client_properties, consumer_properties, invalid_property, is_incremental
 from consumer_runtime.sources.rebalance import Rebalance
 from consumer_runtime.sources.source import Fetched, Listener, Run
+from consumer_runtime.sources.stall import STALLED_AFTER_SECONDS, StallWatch
 from consumer_runtime.statistics import Statistics
 
 _TOPICS_FIELD = "spec.source.kafka.topics"
 _NARROW_CHARACTERS = codec.TEXT_CHARACTERS_AT_MOST * codec.NARROW_ABOVE_PERCENT // 100
+_TOLD_AGAIN_WITHIN_SECONDS = 60.0
 _FINAL = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL)  # noqa: SLF001
 _NO_OFFSET = (KafkaError._NO_OFFSET, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001
 
@@ -55,6 +57,9 @@ class KafkaSource:
         self._events = EventLog.of_environment()
         self._commits = Commits(statistics, self._events)
         self._heard: StartError | None = None
+        self._problem_at = 0.0
+        self._paused: set[PartitionOffsets] = set()
+        self._stalls = StallWatch()
         self._consumer: Consumer | None = None
         self._rebalance: Rebalance | None = None
         self._end_offsets: EndOffsets | None = None
@@ -118,14 +123,26 @@ class KafkaSource:
     def pause(self, assignments: list[PartitionOffsets]) -> None:
         """Pause partitions (0.5 ms: it throws the prefetch away)."""
         self._require_consumer().pause(_partitions(assignments))
+        self._paused = {each for each in (*self._paused, *assignments) if each.is_open}
 
     def resume(self, assignments: list[PartitionOffsets]) -> None:
         """Resume partitions (0.03 ms)."""
         self._require_consumer().resume(_partitions(assignments))
+        self._paused.difference_update(assignments)
 
     def tick(self, now: float) -> None:
-        """Commit what is due."""
-        self._commits.tick(self._require_consumer(), list(self.assignments.values()), now)
+        """Commit what is due, fetch anew what stalls, and see whether a problem is over."""
+        consumer = self._require_consumer()
+        self._commits.tick(consumer, list(self.assignments.values()), now)
+        if self._end_offsets is None:
+            return
+        if self.problem is not None and _is_over(self.problem, self._problem_at, self._end_offsets.answered_at, now):
+            _log.info("problem over", reason=self.problem.reason.value)
+            self._report(None)
+        if now - self._end_offsets.answered_at < STALLED_AFTER_SECONDS:
+            fetched = [each for each in self.assignments.values() if each not in self._paused]
+            for each in self._stalls.stalled(fetched, self._end_offsets.latest, now):
+                consumer.seek(TopicPartition(each.topic, each.partition, each.arrived))
 
     def committed(self, assignment: PartitionOffsets) -> int:
         """Return the acknowledged offset, or where the assignment began."""
@@ -243,6 +260,9 @@ class KafkaSource:
 
     def _report(self, found: StartError | None) -> None:
         self.problem = found
+        self._problem_at = time.monotonic()
+        if found is not None and self._end_offsets is not None:
+            self._end_offsets.doubt()
 
 
 class _ClientLog:
@@ -251,6 +271,13 @@ class _ClientLog:
     def log(self, level: int, message: str, *arguments: object) -> None:
         """Take a line at a level of the standard library."""
         _log.log(level, "librdkafka", line=message % arguments if arguments else message)
+
+
+def _is_over(problem: StartError, told_at: float, answered_at: float, now: float) -> bool:
+    """Connections are well again once a broker has answered; what else it was would have been told again by now."""
+    if problem.reason in (StartReason.BROKER_UNREACHABLE, StartReason.AUTHENTICATION_FAILED):
+        return answered_at > told_at
+    return now - told_at > _TOLD_AGAIN_WITHIN_SECONDS
 
 
 def _partitions(assignments: list[PartitionOffsets]) -> list[TopicPartition]:
