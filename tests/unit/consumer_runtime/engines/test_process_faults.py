@@ -1,8 +1,10 @@
 """Each failure of a worker process is caused, and what it costs is asserted: one attempt of one message."""
 
 import os
+import random
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -188,4 +190,29 @@ def test_order_holds_under_load_with_faults(
     order = effects.first_order(by_partition=ordering is Ordering.PARTITION)
     if ordering is Ordering.KEY:
         order = {shard: offsets for shard, offsets in order.items() if shard[1] != "-"}
+    assert {shard: offsets for shard, offsets in order.items() if offsets != sorted(offsets)} == {}
+
+
+def test_random_kills_cost_no_more_than_what_they_hit(drive: Any, effects: Any) -> None:
+    """Workers killed from outside at any moment, with resizes: all done in order; only charged messages ran twice."""
+    draw = random.Random(7)
+    driving = drive(ProcessEngine, "note", worker_pool_size=3, max_in_flight=2_000)
+    total = 12_000
+    for partition in range(3):
+        driving.offer(*[(b"%d" % draw.randrange(200), b"v") for _ in range(total // 3)], partition=partition)
+    for number in range(12):
+        driving.until_done(min(len(driving.done) + draw.randrange(1, 900), total))
+        os.kill(draw.choice(worker_pids(driving.engine)), signal.SIGKILL)
+        if number % 4 == 3:
+            driving.apply(worker_pool_size=draw.randint(1, 4))
+    driving.until_done(total)
+    assert driving.engine.statistics().workers_lost >= 8
+    assert len(driving.done) == total
+    assert len({(message.partition, message.offset) for message in driving.done}) == total
+    assert len(driving.failures) <= 12
+    ran = Counter((effect.partition, effect.offset) for effect in effects.read())
+    assert len(ran) == total
+    charged = {(each.message.partition, each.message.offset) for each in driving.failures}
+    assert {where for where, times in ran.items() if times > 1} <= charged
+    order = effects.first_order()
     assert {shard: offsets for shard, offsets in order.items() if offsets != sorted(offsets)} == {}
