@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from consumer_runtime.consume import ControlLoop
-from consumer_runtime.contract.settings import ExecutionSettings, Mode, RuntimeSettings
+from consumer_runtime.contract.settings import ExecutionSettings, HandlerSettings, Mode, RuntimeSettings
 from consumer_runtime.contract.state import Phase, RuntimeState, StartError, StartReason
 from consumer_runtime.dead_letter import DeadLetters
 from consumer_runtime.engines.async_ import AsyncEngine
@@ -19,7 +19,7 @@ from consumer_runtime.engines.process import ProcessEngine
 from consumer_runtime.engines.single import SingleEngine
 from consumer_runtime.engines.thread import ThreadEngine
 from consumer_runtime.errors import StartFailure
-from consumer_runtime.handler import Handler, load, wrap
+from consumer_runtime.handler import Handler, Reference, refer, wrap
 from consumer_runtime.handler_options import Options, with_options
 from consumer_runtime.sources.kafka import KafkaSource
 from consumer_runtime.sources.properties import client_properties
@@ -126,6 +126,16 @@ class ParallelConsumer:
             )
 
 
+def reference_of(handler: HandlerSettings) -> Reference:
+    """Return what the settings say of the handler, as worker processes are told it too."""
+    return Reference(
+        entrypoint=handler.entrypoint,
+        topics=tuple(handler.topics.items()),
+        value_format=handler.value_format,
+        log_context=handler.log_context,
+    )
+
+
 def _handler(settings: RuntimeSettings, given: Handler | Callable[[Any], Any] | type | None) -> Handler:
     if isinstance(given, Handler):
         return given
@@ -138,7 +148,7 @@ def _handler(settings: RuntimeSettings, given: Handler | Callable[[Any], Any] | 
             value="",
             remedy="name it, or pass a callable",
         )
-    return load(settings.handler.entrypoint, value_format=settings.handler.value_format)
+    return refer(reference_of(settings.handler))
 
 
 def _options(settings: RuntimeSettings) -> str:

@@ -62,6 +62,8 @@ class Reference:
     """Where a handler is and how it is called; small and picklable, for worker processes."""
 
     entrypoint: str
+    topics: tuple[tuple[str, str], ...] = ()
+    """Entry points of single topics (`routes`)."""
     value_format: ValueFormat = ValueFormat.BYTES
     log_context: bool = False
     """Whether `current_message` is set for each call."""
@@ -105,6 +107,11 @@ class Handler:
 def refer(reference: Reference) -> Handler:
     """Return the handler under a reference; the program and each worker process begin with it. Raises as `load`."""
     loaded = load(reference.entrypoint, value_format=reference.value_format)
+    if reference.topics:
+        from consumer_runtime.routes import route
+
+        table = {topic: load(each, value_format=reference.value_format) for topic, each in reference.topics}
+        loaded = route(table, loaded)
     if reference.log_context:
         loaded = _with_log_context(loaded)
     if not reference.options:

@@ -11,12 +11,12 @@ from types import FrameType
 import structlog
 
 from consumer_runtime import health, logs, secrets, settings_file
-from consumer_runtime.consumer import ParallelConsumer
+from consumer_runtime.consumer import ParallelConsumer, reference_of
 from consumer_runtime.contract import pod
 from consumer_runtime.contract.settings import LogLevel, RuntimeSettings
 from consumer_runtime.contract.state import RuntimeState, StartReason
 from consumer_runtime.errors import StartFailure
-from consumer_runtime.handler import Handler, Reference, refer
+from consumer_runtime.handler import Handler, refer
 from consumer_runtime.http_server import HttpServer
 from consumer_runtime.reload import SettingsWatch
 from consumer_runtime.settings_file import SettingsRejectedError
@@ -52,10 +52,7 @@ def load_handler(settings: RuntimeSettings) -> Handler:
     for folder in (str(Path.cwd()), pod.HANDLER_DIRECTORY):
         if folder not in sys.path and Path(folder).is_dir():
             sys.path.insert(0, folder)
-    wanted = settings.handler
-    return refer(
-        Reference(entrypoint=wanted.entrypoint, value_format=wanted.value_format, log_context=wanted.log_context)
-    )
+    return refer(reference_of(settings.handler))
 
 
 def run(path: Path) -> None:

@@ -126,11 +126,16 @@ class SourceSettings(Settings):
     kafka: KafkaSettings
 
 
+Entrypoint = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+
+
 class HandlerSettings(Settings):
     """The user's code."""
 
-    entrypoint: Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+    entrypoint: Entrypoint
     """`package.module:attribute`; a callable, or a class with `open`, `__call__` or `handle`, and `close`."""
+    topics: Annotated[dict[Name, Entrypoint], Field(max_length=64)] = {}
+    """Entry points of their own for single topics; `entrypoint` has the others."""
     value_format: ValueFormat = ValueFormat.BYTES
     """What the handler sees as `message.value`."""
     log_context: bool = True

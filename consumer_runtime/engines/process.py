@@ -281,6 +281,7 @@ class ProcessEngine:
             entrypoint=self._entry.entrypoint,
             value_format=reference.value_format.value if reference is not None else "bytes",
             log_context=reference.log_context if reference is not None else False,
+            topics=reference.topics if reference is not None else (),
             options=reference.options if reference is not None else "",
             program=self._entry.program,
             log_level=self._log_level,

@@ -48,6 +48,7 @@ class Order(NamedTuple):
     entrypoint: str
     value_format: str
     log_context: bool
+    topics: tuple[tuple[str, str], ...]
     options: str
     program: str
     """See `process_entry.Entry`."""
@@ -144,6 +145,7 @@ class Worker:
             entrypoint=order.entrypoint,
             value_format=value_format,
             log_context=order.log_context,
+            topics=order.topics,
             options=order.options,
         )
         handler = user.refer(reference)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from consumer_runtime.contract import pod
@@ -51,6 +51,9 @@ async def doubled_async(message):
 def doubled_together(messages):
     return [doubled(message) for message in messages]
 
+def same(message):
+    return message.value
+
 def astray(message):
     return Result(message.value, topic="no topic!" if message.value == b"astray" else None)
 
@@ -66,9 +69,9 @@ class Topics:
         self.servers = servers
         self._admin = AdminClient({"bootstrap.servers": servers})
 
-    def create(self, *, partitions: int = 4) -> str:
-        """Make a topic under a name of its own, and return the name once the broker leads it."""
-        name = f"program-{uuid.uuid4().hex[:12]}"
+    def create(self, *, partitions: int = 4, name: str = "") -> str:
+        """Make a topic, by default under a name of its own, and return the name once the broker leads it."""
+        name = name or f"program-{uuid.uuid4().hex[:12]}"
         self._admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
         within(10, lambda: name in self._admin.list_topics(timeout=5).topics)
         return name
@@ -79,6 +82,24 @@ class Topics:
         for number, value in enumerate(values):
             producer.produce(topic, value, b"%d" % number)
         assert producer.flush(30) == 0
+
+    def read(self, topic: str, count: int) -> list[Message]:
+        """Read a topic from its beginning until `count` messages were there, or ten seconds went by."""
+        reader = Consumer(
+            {"bootstrap.servers": self.servers, "group.id": uuid.uuid4().hex, "auto.offset.reset": "earliest"}
+        )
+        reader.subscribe([topic])
+        found: list[Message] = []
+        for _ in range(50):
+            found += reader.consume(1_000, 0.2)
+            if len(found) >= count:
+                break
+        reader.close()
+        return found
+
+    def values(self, topic: str, count: int) -> list[bytes | None]:
+        """Read a topic's values, as `read` does."""
+        return [message.value() for message in self.read(topic, count)]
 
     def left(self, topic: str, group: str) -> int:
         """Return how many messages the group has not committed."""

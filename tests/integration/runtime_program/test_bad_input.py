@@ -1,4 +1,5 @@
 import socket
+import uuid
 
 import pytest
 
@@ -47,11 +48,12 @@ def test_a_mistake_is_told_and_never_a_traceback(topics, program, settings_for, 
 
 def test_a_topic_that_does_not_exist_is_named(program, settings_for):
     """And is not made by asking for it."""
-    failed = program(settings_for("no-such-topic")).start()
+    absent = f"absent-{uuid.uuid4().hex[:12]}"
+    failed = program(settings_for(absent)).start()
     assert failed.exit_code() == 14
     told = failed.message()
     assert (told.reason, told.field) == (StartReason.TOPIC_NOT_FOUND, "spec.source.kafka.topics")
-    assert told.value == "no-such-topic"
+    assert told.value == absent
 
 
 def test_an_import_that_fails_shows_the_users_traceback(topics, program, settings_for):

@@ -1,9 +1,7 @@
 import subprocess
 import sys
-import uuid
 
 import pytest
-from confluent_kafka import Consumer
 
 from consumer_runtime import dead_letter, dead_letter_replay
 from consumer_runtime.contract.settings import PayloadMode
@@ -17,23 +15,6 @@ def _letters_of(running, count: int) -> bool:
 def _replayed(program, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "consumer_runtime", "replay-dead-letters", "--config", str(program.config)]
     return subprocess.run([*command, *options], capture_output=True, text=True, timeout=60, check=False)
-
-
-def _all(topics, topic: str, count: int) -> list[tuple[int, bytes | None, bytes | None, list[str]]]:
-    reader = Consumer(
-        {"bootstrap.servers": topics.servers, "group.id": uuid.uuid4().hex, "auto.offset.reset": "earliest"}
-    )
-    reader.subscribe([topic])
-    found = []
-    for _ in range(50):
-        batch = reader.consume(1_000, 0.2)
-        found += [
-            (each.partition(), each.key(), each.value(), [name for name, _ in each.headers() or ()]) for each in batch
-        ]
-        if len(found) >= count:
-            break
-    reader.close()
-    return found
 
 
 @pytest.mark.parametrize("payload_mode", ["full", "metadata_only"])
@@ -67,11 +48,11 @@ def test_dead_letters_go_back_once_to_where_they_came_from(topics, program, sett
     assert "0 of 0 letters looked at" in again.stdout
     assert topics.left(topic, f"{topic}-group") == 2
 
-    back = _all(topics, topic, 7)
+    back = topics.read(topic, 7)
     for value in (b"bad", b"worse"):
-        first, second = (each for each in back if each[2] == value)
-        assert first == second
-        assert second[3] == []
+        first, second = (each for each in back if each.value() == value)
+        assert (first.partition(), first.key()) == (second.partition(), second.key())
+        assert not second.headers()
 
 
 def test_a_replay_without_a_topic_or_a_broker_says_so(topics, program, settings_for):

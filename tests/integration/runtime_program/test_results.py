@@ -1,21 +1,4 @@
-import uuid
-
 import pytest
-from confluent_kafka import Consumer
-
-
-def _values(topics, topic: str, count: int) -> list[tuple[bytes | None, bytes | None]]:
-    reader = Consumer(
-        {"bootstrap.servers": topics.servers, "group.id": uuid.uuid4().hex, "auto.offset.reset": "earliest"}
-    )
-    reader.subscribe([topic])
-    found = []
-    for _ in range(50):
-        found += [(each.key(), each.value()) for each in reader.consume(1_000, 0.2)]
-        if len(found) >= count:
-            break
-    reader.close()
-    return found
 
 
 @pytest.mark.parametrize(
@@ -39,8 +22,8 @@ def test_results_are_confirmed_before_offsets_count(topics, program, settings_fo
     assert eventually(40, lambda: running.metric("consumer_processed_total") == 200), running.stderr
     assert running.stop() == 0
     assert topics.left(topic, f"{topic}-group") == 0
-    found = _values(topics, results, 200)
-    assert sorted(int(value or 0) for _, value in found) == [2 * number for number in range(200)]
+    found = topics.values(results, 200)
+    assert sorted(int(value or 0) for value in found) == [2 * number for number in range(200)]
 
 
 def test_a_result_that_is_not_taken_fails_its_attempt(topics, program, settings_for, eventually):
@@ -59,7 +42,7 @@ def test_a_result_that_is_not_taken_fails_its_attempt(topics, program, settings_
     assert eventually(60, lambda: running.metric("consumer_dead_letter_total") == 1), running.stderr
     assert eventually(10, lambda: running.metric("consumer_processed_total") == 3)
     assert running.stop() == 0
-    assert {value for _, value in _values(topics, results, 2)} == {b"1", b"3"}
+    assert set(topics.values(results, 2)) == {b"1", b"3"}
 
 
 def test_what_cannot_be_a_result_is_the_handlers_error(topics, program, settings_for, eventually):
