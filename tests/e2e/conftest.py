@@ -1,4 +1,4 @@
-"""The operator installed by helm on the testbed's cluster, and the example running and tuned: once for all tests here."""
+"""The operator installed by helm on the testbed's cluster, and the example running and tuned: once for all."""
 
 import json
 import subprocess
