@@ -123,21 +123,18 @@ class Cluster:
 
     async def write_status(self, key: Key, status: Manifest) -> None:
         """See `Port.write_status`."""
-        body = {
-            "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
-            "metadata": {"name": key.name, "namespace": key.namespace},
-            "status": status,
-        }
+        # The whole status at once: server-side apply would leave fields standing that another manager wrote once, as a
+        # backup tool does that restores it, and an old tuned value would come back.
+        body = [{"op": "add", "path": "/status", "value": status}]
         try:
             await self._ask(
-                self._client.server_side_apply(
+                self._client.patch(
                     self._kind(_RESOURCE).subresources["status"],
                     body=body,
                     name=key.name,
                     namespace=key.namespace,
                     field_manager=names.FIELD_MANAGER,
-                    force_conflicts=True,
+                    content_type="application/json-patch+json",
                     **_OPTIONS,
                 )
             )

@@ -31,7 +31,8 @@ class PodView:
     name: str
     uid: str
     ready: bool
-    terminating: bool
+    running: bool
+    """The consumer's container runs, ready or not: it can be asked."""
     restart_hash: str
     touched: str
     restarts: int
@@ -47,7 +48,7 @@ def view(pod: Manifest) -> PodView:
         name=metadata["name"],
         uid=metadata.get("uid", ""),
         ready=conditions.get("Ready") == "True" and not metadata.get("deletionTimestamp"),
-        terminating=bool(metadata.get("deletionTimestamp")),
+        running="running" in (_consumer(pod).get("state") or {}) and not metadata.get("deletionTimestamp"),
         restart_hash=annotations.get(names.ANNOTATION_RESTART_HASH, ""),
         touched=annotations.get(names.ANNOTATION_TOUCHED, ""),
         restarts=int(_consumer(pod).get("restartCount") or 0),

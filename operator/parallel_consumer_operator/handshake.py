@@ -36,14 +36,14 @@ class Handshake:
 
 
 async def ask(port: Port, pods: Sequence[PodView], generation: int) -> Handshake:
-    """Ask every ready pod once, all at the same time."""
-    ready = [pod for pod in pods if pod.ready]
-    answers = await asyncio.gather(*(_state(port, pod) for pod in ready))
-    states = {pod.name: state for pod, state in zip(ready, answers, strict=True) if state is not None}
+    """Ask every running pod once, all at the same time: one that is not ready may know why."""
+    asked = [pod for pod in pods if pod.running or pod.ready]
+    answers = await asyncio.gather(*(_state(port, pod) for pod in asked))
+    states = {pod.name: state for pod, state in zip(asked, answers, strict=True) if state is not None}
     return Handshake(
         generation=generation,
         states=states,
-        waiting=tuple(pod.name for pod in ready if not _runs(states.get(pod.name), generation)),
+        waiting=tuple(pod.name for pod in pods if pod.ready and not _runs(states.get(pod.name), generation)),
     )
 
 

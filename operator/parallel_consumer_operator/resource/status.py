@@ -141,10 +141,7 @@ class ParallelConsumerStatus(StatusModel):
             return cls()
 
     def manifest(self) -> dict[str, JsonValue]:
-        """Return the status as the API server stores it; what is unknown or empty is left out.
-
-        Server-side apply makes null of an applied `{}` that held fields before, and the schema then refuses it.
-        """
+        """Return the status as the API server stores it; what is unknown or empty is left out."""
         stored: dict[str, JsonValue] = _without_empty(self.model_dump(mode="json", by_alias=True, exclude_none=True))
         return stored
 

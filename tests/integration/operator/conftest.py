@@ -168,3 +168,22 @@ def operator(lab: Lab, tmp_path: Path) -> Iterator[Operator]:
     yield process
     if process.process is not None and process.process.poll() is None:
         process.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def runtime_image(kubernetes: Kubernetes) -> str:
+    """The runtime's image, built from this tree and given to the node."""
+    tag = "localhost/parallel-consumer-runtime:test"
+    kubernetes.build_image("runtime", tag)
+    return tag
+
+
+@pytest.fixture
+def pods(lab: Lab, kubernetes: Kubernetes, runtime_image: str, tmp_path: Path) -> Iterator[Operator]:
+    """The operator in front of a cluster with a node, for tests in which consumers really run."""
+    environment = {**os.environ, **kubernetes.environment}
+    process = Operator(lab.namespace, environment, tmp_path / "operator.log", ("--runtime-image", runtime_image))
+    process.start()
+    yield process
+    if process.process is not None and process.process.poll() is None:
+        process.end(signal.SIGKILL)

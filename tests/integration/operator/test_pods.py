@@ -1,0 +1,204 @@
+"""Consumers that really run: bad input of every kind told as a condition, settings handed over, steps cut in half.
+
+`Any` stands for the fixtures' types: a conftest cannot be imported from.
+"""
+
+import json
+import time
+import urllib.request
+import uuid
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.cluster
+
+HANDLER = """
+import asyncio
+
+async def handle(message):
+    await asyncio.sleep(0.001)
+"""
+
+
+@pytest.fixture
+def topic(kafka: Any) -> str:
+    """A topic of this test's own."""
+    name = f"op-{uuid.uuid4().hex[:8]}"
+    kafka.create_topic(name, partitions=4)
+    return name
+
+
+@pytest.fixture
+def consumer(lab: Any, kafka: Any, topic: str, pods: Any) -> dict[str, Any]:
+    """A ParallelConsumer that works: a topic, a handler in a ConfigMap. Not applied yet."""
+    lab.done("create", "configmap", "code", f"--from-literal=orders.py={HANDLER}")
+    manifest: dict[str, Any] = lab.consumer(execution={"mode": "async", "maxInFlight": 16})
+    manifest["spec"]["source"]["kafka"] = {
+        "bootstrapServers": kafka.pod_bootstrap_servers.split(","), "topics": [topic], "consumerGroup": topic,
+    }  # fmt: skip
+    manifest["spec"]["handler"]["sourceConfigMapRef"] = {"name": "code"}
+    return manifest
+
+
+def running(lab: Any) -> bool:
+    """Whether the consumer runs and is as expected."""
+    ready, degraded = lab.condition("Ready"), lab.condition("Degraded")
+    return (ready, degraded) == (("True", "Running"), ("False", "AsExpected"))
+
+
+def the_pods(lab: Any) -> list[dict[str, Any]]:
+    """Return the consumer's pods."""
+    found: list[dict[str, Any]] = json.loads(lab.done("get", "pods", "-o", "json"))["items"]
+    return found
+
+
+def state(pod: dict[str, Any]) -> dict[str, Any]:
+    """Ask a pod what it runs."""
+    with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8080/state", timeout=2) as answer:
+        loaded: dict[str, Any] = json.load(answer)
+        return loaded
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "reason", "field"),
+    [
+        ("handler.entrypoint", "no.such:thing", "HandlerNotFound", "spec.handler.entrypoint"),
+        ("source.kafka.topics", ["does-not-exist"], "TopicNotFound", "spec.source.kafka.topics"),
+        ("source.kafka.bootstrapServers", ["10.200.0.1:1"], "BrokerUnreachable", "spec.source.kafka.bootstrapServers"),
+        ("handler.image", "localhost/no-such-image:1", "ImagePullFailed", "spec.handler.image"),
+    ],
+)
+def test_what_keeps_a_consumer_from_working_is_told(
+    lab: Any, consumer: dict[str, Any], place: str, value: Any, reason: str, field: str
+) -> None:
+    """The condition has the cause, its sentence the field and what to do; put right, the consumer runs."""
+    *parents, last = place.split(".")
+    target = consumer["spec"]
+    for parent in parents:
+        target = target[parent]
+    good, target[last] = target.get(last), value
+    lab.apply(consumer)
+    lab.eventually(lambda: lab.condition("Degraded") == ("True", reason), seconds=60)
+    assert any(field in message for message in lab.events(reason))
+    target[last] = good
+    lab.apply(consumer)
+    lab.eventually(lambda: running(lab), seconds=90)
+
+
+def test_a_change_reaches_running_pods_without_a_restart(lab: Any, consumer: dict[str, Any]) -> None:
+    """The pods report the new generation within two seconds, as the same pods."""
+    consumer["spec"]["replicas"] = 2
+    lab.apply(consumer)
+    lab.eventually(lambda: running(lab), seconds=60)
+    before = {pod["metadata"]["uid"] for pod in the_pods(lab)}
+    consumer["spec"]["execution"]["maxInFlight"] = 99
+    lab.apply(consumer)
+    effective = lab.eventually(
+        lambda: lab.status()["effective"] if lab.status()["effective"]["configGeneration"] == 2 else None
+    )
+    lab.eventually(lambda: lab.status()["effective"]["podsApplied"] == 2)
+    assert {state(pod)["knobs"]["max_in_flight"] for pod in the_pods(lab)} == {99}
+    assert {pod["metadata"]["uid"] for pod in the_pods(lab)} == before
+    assert lab.status()["effective"]["applyMilliseconds"] < 2_000, effective
+    assert any("maxInFlight 16 -> 99" in message for message in lab.events("SettingsApplied"))
+
+
+def intend(lab: Any, value: int) -> None:
+    """Write a step of the tuner into the status, as an operator that is killed right after it leaves it."""
+    patch = {"status": {"tuning": {"knobs": {"maxInFlight": value}}}}
+    lab.done("patch", "pcon", "orders", "--subresource=status", "--type=merge", "-p", json.dumps(patch))
+
+
+def test_a_step_that_was_only_intended_is_finished_once(lab: Any, pods: Any, consumer: dict[str, Any]) -> None:
+    """Killed between status and ConfigMap: the next operator writes the settings, once, and hands them over."""
+    lab.apply(consumer)
+    lab.eventually(lambda: running(lab), seconds=60)
+    pods.end(9)
+    intend(lab, 64)
+    pods.start()
+    lab.eventually(lambda: [state(pod)["knobs"]["max_in_flight"] for pod in the_pods(lab)] == [64])
+    lab.eventually(lambda: lab.status()["effective"]["podsApplied"] == 1)
+    time.sleep(3)
+    (knob,) = [knob for knob in lab.status()["effective"]["knobs"] if knob["name"] == "maxInFlight"]
+    assert knob == {"name": "maxInFlight", "value": 64, "source": "Tuner", "start": 16}
+    assert lab.status()["effective"]["configGeneration"] == 2
+    assert {pod["status"]["containerStatuses"][0]["restartCount"] for pod in the_pods(lab)} == {0}
+
+
+def test_a_step_that_was_written_and_not_handed_over_is_finished(lab: Any, pods: Any, consumer: dict[str, Any]) -> None:
+    """Killed between ConfigMap and handshake: the next operator touches the pods, which would else take a minute."""
+    lab.apply(consumer)
+    lab.eventually(lambda: running(lab), seconds=60)
+    pods.end(9)
+    intend(lab, 64)
+    document = yaml.safe_load(lab.get("configmap", "orders-settings")["data"]["runtime.yaml"])
+    document["generation"], document["execution"]["max_in_flight"] = 2, 64
+    lab.done(
+        "patch", "configmap", "orders-settings", "-p", json.dumps({"data": {"runtime.yaml": yaml.safe_dump(document)}})
+    )
+    pods.start()
+    lab.eventually(lambda: [state(pod)["config_generation"] for pod in the_pods(lab)] == [2], seconds=10)
+    time.sleep(3)
+    assert [state(pod)["config_generation"] for pod in the_pods(lab)] == [2]
+    assert lab.status()["effective"]["configGeneration"] == 2
+
+
+def test_a_person_who_edits_the_start_overrules_the_tuner(lab: Any, pods: Any, consumer: dict[str, Any]) -> None:
+    """A spec edit during a step wins, and the tuned value does not come back."""
+    lab.apply(consumer)
+    lab.eventually(lambda: running(lab), seconds=60)
+    pods.end(9)
+    intend(lab, 64)
+    consumer["spec"]["execution"]["maxInFlight"] = 40
+    lab.apply(consumer)
+    pods.start()
+    lab.eventually(lambda: [state(pod)["knobs"]["max_in_flight"] for pod in the_pods(lab)] == [40])
+    lab.eventually(lambda: "maxInFlight" not in lab.status()["tuning"].get("knobs", {}))
+
+
+def test_tuned_values_survive_a_lost_status(lab: Any, pods: Any, consumer: dict[str, Any]) -> None:
+    """As after a restore from a backup without status: the ConfigMap is the truth for what is applied."""
+    lab.apply(consumer)
+    lab.eventually(lambda: running(lab), seconds=60)
+    pods.end(9)
+    intend(lab, 64)
+    pods.start()
+    lab.eventually(lambda: lab.status()["effective"]["configGeneration"] == 2)
+    pods.end(9)
+    lab.done(
+        "patch", "pcon", "orders", "--subresource=status", "--type=json", "-p", '[{"op": "remove", "path": "/status"}]'
+    )
+    pods.start()
+    lab.eventually(lambda: lab.status().get("tuning", {}).get("knobs") == {"maxInFlight": 64})
+    assert lab.status()["effective"]["configGeneration"] == 2
+
+
+def test_settings_that_do_not_parse_leave_the_consumer_running(lab: Any, consumer: dict[str, Any]) -> None:
+    """The last good settings stay in force, and the condition says what is wrong; the operator repairs when it may."""
+    lab.apply(consumer)
+    lab.eventually(lambda: running(lab), seconds=60)
+    lab.done("annotate", "pcon", "orders", "parallelconsumer.dev/paused=true")
+    lab.eventually(lambda: lab.condition("Paused") == ("True", "Paused"))
+    (pod,) = the_pods(lab)
+    lab.done(
+        "patch", "configmap", "orders-settings", "-p", '{"data": {"runtime.yaml": "execution: {max_in_flight: 0}"}}'
+    )
+    lab.done("annotate", "pod", pod["metadata"]["name"], "nudge=1")
+    lab.eventually(lambda: state(pod)["rejected"], seconds=90)
+    lab.done("annotate", "pcon", "orders", "nudge=1")
+    lab.eventually(lambda: lab.condition("Degraded") == ("True", "SettingsRejected"))
+    assert state(pod)["config_generation"] == 1
+    lab.done("annotate", "pcon", "orders", "parallelconsumer.dev/paused-")
+    lab.eventually(lambda: running(lab) and lab.status()["effective"]["configGeneration"] == 2)
+    assert state(pod)["rejected"] is None
+
+
+def test_without_a_prometheus_the_consumer_runs_untuned_and_says_so(lab: Any, consumer: dict[str, Any]) -> None:
+    """Absent is not zero: nothing is changed, and the condition says where to put the address."""
+    consumer["spec"]["tuning"] = {"mode": "Auto"}
+    lab.apply(consumer)
+    lab.eventually(lambda: lab.condition("MetricsAvailable") == ("False", "MetricsUnavailable"), seconds=60)
+    (condition,) = [each for each in lab.status()["conditions"] if each["type"] == "MetricsAvailable"]
+    assert "spec.tuning.prometheus.address" in condition["message"]
