@@ -53,7 +53,7 @@ generate: $(STAMP) ## Write the CRD, the reference pages and the chart's generat
 bench: $(STAMP) ## Compare with the peers on one topic, broker and machine; writes build/compare.json
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
-image: $(STAMP) ## Build both container images with what is at hand: buildah, podman or docker
+image: $(STAMP) ## Build both container images with buildah and give them to the testbed's node
 	$(BIN)/python -m testbed image $(ARGS)
 
 chaos: $(STAMP) ## Seeded faults on real Kafka, each pair of mode, ordering, protocol and fault (15 minutes); build/chaos.json
