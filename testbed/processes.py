@@ -106,7 +106,7 @@ def resident_bytes(record: ProcessRecord) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def tail(log: Path, lines: int = 15) -> str:
+def tail(log: Path, lines: int = 40) -> str:
     """The last lines of a log, for an error message."""
     try:
         with log.open("rb") as handle:

@@ -26,7 +26,8 @@ def monitor(namespace: str) -> dict[str, Any]:
 
 def rule(namespace: str) -> dict[str, Any]:
     """An alert that fires as soon as both pods are scraped."""
-    alert = {"alert": "BothUp", "expr": f'sum(probe_up{{namespace="{namespace}"}}) == 2'}
+    expression = f'sum by (namespace) (probe_up{{namespace="{namespace}"}}) == 2'
+    alert = {"alert": "BothUp", "expr": expression}
     kind = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
     metadata = {"name": "probe", "namespace": namespace}
     return {**kind, "metadata": metadata, "spec": {"groups": [{"name": "g", "interval": "1s", "rules": [alert]}]}}
@@ -52,7 +53,11 @@ def webhook(kubernetes: Kubernetes) -> Iterator[tuple[str, queue.Queue[dict[str,
     received: queue.Queue[dict[str, Any]] = queue.Queue()
 
     class Receiver(http.server.BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the parent's name)
+            """Say nothing."""
+
         def do_POST(self) -> None:
+            """Keep what Alertmanager sends."""
             received.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
@@ -81,12 +86,15 @@ def test_a_rule_is_read_and_its_alert_arrives(
 ):
     """From a PrometheusRule to a receiver: operator, Prometheus and Alertmanager are all in the way."""
     address, received = webhook
-    route = {"receiver": "test", "group_wait": "1s", "group_interval": "5s"}
+    route = {"receiver": "test", "group_by": ["namespace"], "group_wait": "1s", "group_interval": "5s"}
     receivers = [{"name": "test", "webhook_configs": [{"url": address}]}]
     prometheus.configure_alertmanager({"route": route, "receivers": receivers})
     try:
         kubernetes.apply(monitor(namespace), rule(namespace))
-        alert = received.get(timeout=90)["alerts"][0]
+        notification = received.get(timeout=90)
+        while notification["groupLabels"]["namespace"] != namespace:  # another test's, now resolved
+            notification = received.get(timeout=90)
+        alert = notification["alerts"][0]
         assert (alert["labels"]["alertname"], alert["status"]) == ("BothUp", "firing")
     finally:
         prometheus.configure_alertmanager(monitoring.QUIET_ALERTMANAGER)

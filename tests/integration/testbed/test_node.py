@@ -38,6 +38,7 @@ def test_service_names_resolve_in_pods(probe: str, namespace: str, kubernetes: K
 def test_services_work_for_pods_and_machine(probe: str, namespace: str, kubernetes: Kubernetes):
     """A pod reaches its own Service, often enough to meet itself, and so does the machine."""
     address = kubernetes.get("service", "probe", namespace)["spec"]["clusterIP"]
+    readiness.wait("kube-proxy", lambda: seen_by(probe, "/connect?probe:80") is not None, seconds=30)
     for _ in range(10):
         assert seen_by(probe, "/connect?probe:80") is not None
         assert readiness.fetch(f"{address}:80", "/") == b"probe_up 1\n"
