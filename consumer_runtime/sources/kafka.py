@@ -7,6 +7,7 @@ before the start (`preflight`), the end of the log (`end_offsets`), properties (
 import json
 import time
 from collections.abc import Callable
+from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
@@ -58,6 +59,7 @@ class KafkaSource:
         self._commits = Commits(statistics, self._events)
         self._heard: StartError | None = None
         self._problem_at = 0.0
+        self._only_topic = settings.topics[0] if len(settings.topics) == 1 else None
         self._paused: set[PartitionOffsets] = set()
         self._stalls = StallWatch()
         self._consumer: Consumer | None = None
@@ -188,24 +190,39 @@ class KafkaSource:
         return self._consumer
 
     def _fetched(self, raw: list[Any]) -> Fetched:
-        """Turn the client's messages into runs of one partition each. The hot path: one pass, few lookups."""
+        """Turn the client's messages into runs of one partition each. The hot path: loops that are comprehensions."""
         now = time.monotonic()
         fetched = Fetched(count=len(raw))
-        run: list[Message] = []
-        topic, partition, assignment = "", -1, None
-        for each in raw:
-            if each.error() is not None:
-                self._on_event(each)
-                continue
-            if each.partition() != partition or each.topic() != topic:
-                self._end_run(fetched, assignment, run)
-                topic, partition, run = each.topic(), each.partition(), []
-                assignment = self._assignment(topic, partition, each.offset())
-            key, value, headers = each.key(), each.value(), each.headers() or ()
-            stamp = each.timestamp()[1]
-            run.append(Message(topic, partition, each.offset(), key, value, headers, stamp, assignment, now))
-        self._end_run(fetched, assignment, run)
+        topic, start = self._only_topic, 0
+        if topic is not None:
+            places: list[Any] = [each.partition() for each in raw]
+        else:
+            places = [(each.topic(), each.partition()) for each in raw]
+        for place, group in groupby(places):
+            end = start + len(list(group))
+            self._end_run(fetched, *self._run(topic, place, raw[start:end], now))
+            start = end
         return fetched
+
+    def _run(
+        self, only_topic: str | None, place: Any, raw: list[Any], now: float
+    ) -> tuple[PartitionOffsets | None, list[Message]]:
+        topic, partition = place if only_topic is None else (only_topic, place)
+        events = [each for each in raw if each.error() is not None]
+        if events:
+            raw = [each for each in raw if each.error() is None]
+            for each in events:
+                self._on_event(each)
+        if not raw:
+            return None, []
+        assignment = self._assignment(topic, partition, raw[0].offset())
+        return assignment, [
+            Message(
+                topic, partition, each.offset(), each.key(), each.value(), each.headers() or (), each.timestamp()[1],
+                assignment, now,
+            )
+            for each in raw
+        ]  # fmt: skip
 
     def _end_run(self, fetched: Fetched, assignment: PartitionOffsets | None, messages: list[Message]) -> None:
         """Book a run as arrived, without what was finished before it came."""
