@@ -48,7 +48,7 @@ def odds_of(case: Case) -> Odds:
         poison=0.0001 if serial else 0.0005,
         failure=0.002 if serial else 0.01,
         work=0.2 if waits else 0.02,
-        work_seconds_max=0.002 if serial or not waits else 0.01,
+        work_seconds_max=0.002 if serial or not waits else 0.004,
     )
 
 
