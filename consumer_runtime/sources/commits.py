@@ -146,7 +146,12 @@ def skip_what_never_arrives(consumer: Consumer, assignments: Iterable[PartitionO
     if not idle:
         return
     known = {(each.topic, each.partition): each for each in idle}
-    for at in consumer.position([TopicPartition(*key) for key in known]):
+    try:
+        positions = consumer.position([TopicPartition(*key) for key in known])
+    except KafkaException as error:
+        _log.debug("positions not known", error=str(error))
+        return
+    for at in positions:
         if at.error is None and at.offset >= 0:
             known[at.topic, at.partition].skip_to(at.offset)
 

@@ -7,6 +7,7 @@ when the backlog matters. Not here: the backlog itself, which the control loop w
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import structlog
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
@@ -27,6 +28,9 @@ class EndOffsets:
         self.latest: dict[tuple[str, int], int] = {}
         self.answered_at = 0.0
         """`time.monotonic()` of the broker's last answer."""
+        self.earliest: dict[tuple[str, int], int] = {}
+        """Where the partitions' logs began when the assignment last changed."""
+        self._wants_earliest = True
         self._is_doubted = False
         self._admin = admin
         self._partitions = partitions
@@ -41,6 +45,7 @@ class EndOffsets:
 
     def ask_soon(self) -> None:
         """Ask without waiting for the interval, since the assignment changed."""
+        self._wants_earliest = True
         self._wake.set()
 
     def doubt(self) -> None:
@@ -66,18 +71,22 @@ class EndOffsets:
         if not partitions:
             self._ask_for_anything(asked_at)
             return
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        wanted = {TopicPartition(*each): latest for each in partitions}
         try:
-            answers = self._admin.list_offsets(
-                wanted, isolation_level=self._isolation, request_timeout=_TIMEOUT_SECONDS
-            )
-            found = {(at.topic, at.partition): future.result(_TIMEOUT_SECONDS).offset for at, future in answers.items()}
+            found = self._listed(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+            if self._wants_earliest:
+                self._wants_earliest = False
+                self.earliest = self._listed(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         except (KafkaException, TimeoutError) as error:
             _log.debug("end offsets not known", error=str(error))
             return
         self.latest = found
         self.answered_at = asked_at
+
+    def _listed(self, partitions: list[tuple[str, int]], spec: Any) -> dict[tuple[str, int], int]:
+        """Raises KafkaException and TimeoutError."""
+        wanted = {TopicPartition(*each): spec for each in partitions}
+        answers = self._admin.list_offsets(wanted, isolation_level=self._isolation, request_timeout=_TIMEOUT_SECONDS)
+        return {(at.topic, at.partition): future.result(_TIMEOUT_SECONDS).offset for at, future in answers.items()}
 
     def _ask_for_anything(self, asked_at: float) -> None:
         """Ask only while in doubt: the list of all topics is long in large clusters."""

@@ -6,7 +6,7 @@ before the start (`preflight`), the end of the log (`end_offsets`), properties (
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -59,6 +59,7 @@ class KafkaSource:
         self._commits = Commits(statistics, self._events)
         self._heard: StartError | None = None
         self._problem_at = 0.0
+        self._earliest: dict[tuple[str, int], int] = {}
         self._only_topic = settings.topics[0] if len(settings.topics) == 1 else None
         self._paused: set[PartitionOffsets] = set()
         self._stalls = StallWatch()
@@ -104,10 +105,13 @@ class KafkaSource:
     def poll(self, count: int, timeout_seconds: float) -> Fetched:
         """Return what is there; `consume(N, t)` would wait the whole `t` unless N are ready, so it gets none."""
         consumer = self._require_consumer()
-        raw: list[Any] = consumer.consume(count, 0)
-        if not raw and timeout_seconds > 0:
-            first = consumer.poll(timeout_seconds)
-            raw = [] if first is None else [first, *consumer.consume(count, 0)]
+        try:
+            raw: list[Any] = consumer.consume(count, 0)
+            if not raw and timeout_seconds > 0:
+                first = consumer.poll(timeout_seconds)
+                raw = [] if first is None else [first, *consumer.consume(count, 0)]
+        except KafkaException as error:
+            raise StartFailure(problem(error.args[0], self._settings)) from error
         return self._fetched(raw) if raw else Fetched()
 
     def acknowledge(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
@@ -141,10 +145,13 @@ class KafkaSource:
         if self.problem is not None and _is_over(self.problem, self._problem_at, self._end_offsets.answered_at, now):
             _log.info("problem over", reason=self.problem.reason.value)
             self._report(None)
+        if self._end_offsets.earliest is not self._earliest:
+            self._earliest = self._end_offsets.earliest
+            _tell_deleted(self.assignments.values(), self._earliest)
         if now - self._end_offsets.answered_at < STALLED_AFTER_SECONDS:
             fetched = [each for each in self.assignments.values() if each not in self._paused]
             for each in self._stalls.stalled(fetched, self._end_offsets.latest, now):
-                consumer.seek(TopicPartition(each.topic, each.partition, each.arrived))
+                _fetch_anew(consumer, each)
 
     def committed(self, assignment: PartitionOffsets) -> int:
         """Return the acknowledged offset, or where the assignment began."""
@@ -295,6 +302,24 @@ def _is_over(problem: StartError, told_at: float, answered_at: float, now: float
     if problem.reason in (StartReason.BROKER_UNREACHABLE, StartReason.AUTHENTICATION_FAILED):
         return answered_at > told_at
     return now - told_at > _TOLD_AGAIN_WITHIN_SECONDS
+
+
+def _tell_deleted(assignments: Iterable[PartitionOffsets], earliest: dict[tuple[str, int], int]) -> None:
+    """Say what retention deleted before it was consumed: the client itself goes on behind it without a word."""
+    for each in assignments:
+        deleted = earliest.get((each.topic, each.partition), 0) - each.start
+        if deleted > 0:
+            _log.error(
+                "messages deleted before they were consumed", topic=each.topic, partition=each.partition,
+                messages=deleted, remedy="raise the topic's retention, or consume faster",
+            )  # fmt: skip
+
+
+def _fetch_anew(consumer: Consumer, assignment: PartitionOffsets) -> None:
+    try:
+        consumer.seek(TopicPartition(assignment.topic, assignment.partition, assignment.arrived))
+    except KafkaException as error:  # not being fetched at all just now, such as in the middle of a rebalance
+        _log.warning("not fetched anew", topic=assignment.topic, partition=assignment.partition, error=str(error))
 
 
 def _partitions(assignments: list[PartitionOffsets]) -> list[TopicPartition]:

@@ -72,10 +72,7 @@ class Rebalance:
         leaving = self._known(partitions)
         self._statistics.rebalances += 1
         self._listener.revoking(leaving)
-        try:
-            skip_what_never_arrives(consumer, leaving)
-        except KafkaException as error:
-            _log.debug("position not known", error=str(error))
+        skip_what_never_arrives(consumer, leaving)
         self._commits.commit_now(consumer, leaving, time.monotonic())
         # what waited was let go before the grace began: what is still held was running when it was over
         dropped = {(each.topic, each.partition): each.held for each in leaving}

@@ -147,3 +147,30 @@ def test_a_map_far_above_its_room_stays_within_it(topic, running):
         consumer.wait_for(lambda: consumer.finished() == count, seconds=60)
         assert statistics.snapshot().commit_failures == 0
     assert topic.committed()[0] == (count, "")
+
+
+def test_messages_that_retention_deleted_are_told(topic, running, capfd):
+    """The committed offset is older than the log: all goes on, and the loss is in the log."""
+    from confluent_kafka.admin import AdminClient
+
+    topic.produce([(0, None, b"%d" % number) for number in range(100)])
+    commit(topic, 10, "")
+    admin = AdminClient({"bootstrap.servers": topic.kafka.bootstrap_servers})
+    for future in admin.delete_records([TopicPartition(topic.name, 0, 40)]).values():
+        future.result(10)
+    offsets = []
+
+    async def work(message) -> None:
+        offsets.append(message.offset)
+
+    with running(topic.settings(), work) as consumer:
+        consumer.wait_for(lambda: consumer.finished() == 60)
+        consumer.wait_for(lambda: topic.committed()[0][0] == 100)
+        said = ""
+        deadline = time.monotonic() + 10
+        while "deleted before they were consumed" not in said and time.monotonic() < deadline:
+            time.sleep(0.1)
+            said += "".join(capfd.readouterr())
+    assert sorted(offsets) == list(range(40, 100))
+    assert "messages deleted before they were consumed" in said
+    assert "30" in said
