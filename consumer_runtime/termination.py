@@ -21,7 +21,8 @@ EXIT_CODES: dict[StartReason, int] = {
     StartReason.HANDLER_STUCK: 19,
     StartReason.KAFKA_FAILED: 20,
 }
-"""Besides: 0 stopped in good order, 1 a fault of the runtime's own (with its traceback), 2 a wrong command line."""
+"""Besides: 0 stopped in good order, 1 a fault of the runtime's own (with its traceback), 2 a wrong command line,
+21 offsets cannot be moved under active members (`commands`)."""
 
 
 def report(failure: StartFailure) -> int:
