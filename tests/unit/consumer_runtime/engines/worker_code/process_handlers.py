@@ -55,8 +55,6 @@ def by_value(message: Any) -> None:
         raise ERRORS[word]
     if word == "sleep":
         time.sleep(float(argument))
-    if word == "close-everything":
-        os.closerange(3, 64)
     write(message)
 
 
@@ -70,6 +68,10 @@ def _hang(message: Any) -> None:
     time.sleep(600)
 
 
+def _close_everything(message: Any) -> None:
+    os.closerange(3, 64)
+
+
 def _leave_a_grandchild(message: Any) -> None:
     if os.fork() == 0:
         time.sleep(5)
@@ -77,7 +79,7 @@ def _leave_a_grandchild(message: Any) -> None:
     os._exit(4)
 
 
-ONLY_FIRST = {"exit": _exit, "hang": _hang, "grandchild": _leave_a_grandchild}
+ONLY_FIRST = {"exit": _exit, "hang": _hang, "grandchild": _leave_a_grandchild, "close-everything": _close_everything}
 ERRORS: dict[str, BaseException] = {
     "error": KeyError("no such order"),
     "system-exit": SystemExit(5),
