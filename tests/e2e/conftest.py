@@ -44,10 +44,10 @@ class Demo:
 def demo(
     kubernetes: object, kafka: object, prometheus: object, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Demo]:
-    """Run `python -m testbed.demo` as a user would, with half of its messages; uninstall everything afterwards."""
+    """Run `python -m testbed.demo` as a user would, with most of its messages; uninstall everything afterwards."""
     output = tmp_path_factory.mktemp("demo") / "demo-cluster.json"
     run = subprocess.run(
-        [sys.executable, "-m", "testbed.demo", "--messages", "120000", "--output", str(output)],
+        [sys.executable, "-m", "testbed.demo", "--messages", "160000", "--output", str(output)],
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
