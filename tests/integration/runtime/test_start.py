@@ -13,23 +13,23 @@ async def work(message) -> None:
 def test_a_missing_topic_is_named(topic):
     """The failure names field and topic, and comes at once instead of waiting for messages for ever."""
     settings = RuntimeSettings.for_kafka(
-        topic.kafka.bootstrap_servers, topics=[topic.name, "no-such-topic"], consumer_group=topic.group
+        topic.kafka.bootstrap_servers, topics=[topic.name, f"{topic.name}-missing"], consumer_group=topic.group
     )
     with pytest.raises(StartFailure) as failure:
         ParallelConsumer(settings, work).run()
     error = failure.value.error
     assert (error.reason, error.field) == (StartReason.TOPIC_NOT_FOUND, "spec.source.kafka.topics")
-    assert error.value == "no-such-topic"
+    assert error.value == f"{topic.name}-missing"
 
 
 def test_a_missing_dead_letter_topic_is_named_before_anything_is_consumed(topic):
     """A dead letter that cannot be written would hold its partition: that shows at the start."""
-    settings = topic.settings(dead_letter={"enabled": True, "topic": "no-such-dead-letters"})
+    settings = topic.settings(dead_letter={"enabled": True, "topic": f"{topic.name}-dead"})
     with pytest.raises(StartFailure) as failure:
         ParallelConsumer(settings, work).run()
     error = failure.value.error
     assert (error.reason, error.field) == (StartReason.DEAD_LETTER_TOPIC_NOT_FOUND, "spec.deadLetter.topic")
-    assert error.value == "no-such-dead-letters"
+    assert error.value == f"{topic.name}-dead"
     assert {offset for offset, _ in topic.committed().values()} == {-1001}
 
 
