@@ -53,10 +53,10 @@ class Report:
         """Return one row for each case."""
         table = Table(title="Chaos")
         table.add_column("case", no_wrap=True)
-        for name in ("seed", "lost", "order", "twice/bound", "dead/poison", "foreign", "poll", "verdict"):
-            table.add_column(name)
+        for name in ("lost", "order", "twice/bound", "dead", "kept"):
+            table.add_column(name, no_wrap=True)
         for outcome in self.outcomes:
-            table.add_row(outcome.case.name, str(outcome.case.seed), *_cells(outcome.verdict))
+            table.add_row(outcome.case.name, *_cells(outcome.verdict))
         return table
 
     def markdown(self) -> str:
@@ -95,8 +95,6 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
         str(verdict.lost),
         str(verdict.order_violations),
         f"{verdict.duplicates}/{verdict.duplicates_bound}",
-        f"{verdict.dead_lettered}/{verdict.poisoned}",
-        str(verdict.commits_for_unowned),
-        str(verdict.max_poll_exceeded),
-        "broken" if verdict.failures else "kept",
+        str(verdict.dead_lettered),
+        "no" if verdict.failures else "yes",
     )
