@@ -18,7 +18,9 @@ from parallel_consumer_operator.generate import files
 from parallel_consumer_operator.local.command import local
 from parallel_consumer_operator.settings import RUNTIME_IMAGE, OperatorSettings
 
-application = typer.Typer(help="The Parallel Consumer Operator.", no_args_is_help=True, add_completion=False)
+application = typer.Typer(
+    help="The Parallel Consumer Operator.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 application.command(epilog="Example: python -m parallel_consumer_operator local -f parallelconsumer.yaml")(local)
 

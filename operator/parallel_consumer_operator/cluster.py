@@ -8,17 +8,20 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 from kubernetes.aio import config
-from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client import ApiClient, Configuration, V1Lease, V1ObjectMeta
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.dynamic import DynamicClient, Resource
+from kubernetes.aio.leaderelection.electionconfig import Config
+from kubernetes.aio.leaderelection.leaderelection import LeaderElection
+from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 from pydantic import ValidationError
 
 from consumer_runtime.contract import pod as contract
@@ -39,11 +42,17 @@ STATE_SECONDS = 2.0
 REQUESTS_AT_ONCE = 32
 """Requests to the API server under way at most; the rest wait their turn here instead of being throttled there."""
 
+LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 10, 6, 1
+"""A Lease lasts 10 s from when a standby saw its last renewal, and is tried every second: taken over within 12 s."""
+LEASE_REQUEST_SECONDS = 2.0
+
 _RESOURCE = KindRef(names.API_VERSION, names.KIND)
 _POD = KindRef("v1", "Pod")
 _SECRET = KindRef("v1", "Secret")
 _EVENT = KindRef("v1", "Event")
+_LEASE = KindRef("coordination.k8s.io/v1", "Lease")
 _PLURALS = {
+    _LEASE: "leases",
     _RESOURCE: names.PLURAL,
     _POD: "pods",
     _SECRET: "secrets",
@@ -174,6 +183,24 @@ class Cluster:
         except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
             raise PodUnreachableError(f"pod {name} does not answer at {address}: {type(error).__name__}") from error
 
+    def election(self, lease: Key, *, on_won: Callable[[], Coroutine[Any, Any, None]]) -> LeaderElection:
+        """Return a candidacy for a Lease; its `run` ends when the Lease was lost again."""
+        lock = _PatientLock(lease.name, lease.namespace, self._identity, self._client.client)
+        return LeaderElection(
+            Config(
+                lock, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, onstarted_leading=on_won, onstopped_leading=_nothing
+            )
+        )
+
+    async def release(self, lease: Key) -> None:
+        """Give up a Lease that this process holds, so that the next one need not wait for its end."""
+        found = await self._read(_LEASE, lease.namespace, lease.name)
+        if found is None or found["spec"].get("holderIdentity") != self._identity:
+            return
+        version = found["metadata"]["resourceVersion"]
+        body = {"metadata": {"resourceVersion": version}, "spec": {"holderIdentity": None}}
+        await self._merge(_LEASE, lease.namespace, lease.name, body)
+
     async def _read(self, kind: KindRef, namespace: str, name: str) -> Manifest | None:
         try:
             return await self._ask(self._client.get(self._kind(kind), name=name, namespace=namespace, **_OPTIONS))
@@ -213,12 +240,52 @@ class Cluster:
         )
 
 
+class _PatientLock(LeaseLock):
+    """The library's lock; an API server that cannot be reached is a failed try, not the end of the process."""
+
+    async def get(self, name: str, namespace: str) -> Any:
+        """Read the Lease; `False` and the error when it cannot be read."""
+        try:
+            async with asyncio.timeout(LEASE_REQUEST_SECONDS):
+                return await super().get(name, namespace)
+        except _UNREACHABLE as error:
+            return False, ApiException(status=0, reason=f"the API server did not answer: {type(error).__name__}")
+
+    async def create(self, name: str, namespace: str, election_record: Any) -> bool:
+        """Make the Lease; False when that failed. The library's own `create` passes an argument that its client refuses."""
+        lease = V1Lease(metadata=V1ObjectMeta(name=name), spec=self.update_lease(election_record))
+        return await self._tried(self._created(namespace, lease))
+
+    async def update(self, name: str, namespace: str, updated_record: Any) -> bool:
+        """Write the Lease; False when that failed."""
+        return await self._tried(super().update(name, namespace, updated_record))
+
+    async def _created(self, namespace: str, lease: V1Lease) -> bool:
+        try:
+            await self.api_instance.create_namespaced_lease(namespace, lease)
+        except ApiException:
+            return False
+        return True
+
+    async def _tried(self, request: Coroutine[Any, Any, bool]) -> bool:
+        try:
+            async with asyncio.timeout(LEASE_REQUEST_SECONDS):
+                return await request
+        except _UNREACHABLE:
+            return False
+
+
+async def _nothing() -> None:
+    """The library wants something to do after a loss; `service.py` ends the process for it."""
+
+
+_UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError)
 _OPTIONS: Any = {"serialize": False, "_request_timeout": REQUEST_SECONDS}
 
 
 @asynccontextmanager
 async def connect(*, identity: str) -> AsyncIterator[Cluster]:
-    """Connect as the pod's ServiceAccount, else as the kubeconfig says; raises UnavailableError without either."""
+    """Connect as the pod's ServiceAccount, else as the kubeconfig says; UnavailableError without either."""
     configuration = Configuration()
     try:
         config.load_incluster_config(client_configuration=configuration)
@@ -247,7 +314,7 @@ async def _translated() -> AsyncIterator[None]:
             error.status or 0, UnavailableError if (error.status or 500) >= _SERVER_FAULT else DeniedError
         )
         raise kind(_sentence(error)) from error
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except _UNREACHABLE as error:
         raise UnavailableError(f"the API server did not answer: {type(error).__name__}") from error
 
 

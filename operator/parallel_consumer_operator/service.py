@@ -11,6 +11,8 @@ from parallel_consumer_operator import handlers
 from parallel_consumer_operator.cluster import connect
 from parallel_consumer_operator.control import Control
 from parallel_consumer_operator.exposition import Liveness, OperatorMetrics, serve
+from parallel_consumer_operator.leader import lead
+from parallel_consumer_operator.port import Key
 from parallel_consumer_operator.prometheus import Prometheus
 from parallel_consumer_operator.reconcile import Reconciler
 from parallel_consumer_operator.settings import OperatorSettings
@@ -35,9 +37,20 @@ async def run(settings: OperatorSettings) -> None:
             secrets=cluster.secret_data,
             brake=settings.emergency_brake,
         )
-        control = Control(Reconciler(cluster, settings, tuner=tuner), metrics)
-        stack.push_async_callback(control.stop)
-        await _watch(control, liveness, settings, stop)
+        reconciler = Reconciler(cluster, settings, tuner=tuner)
+
+        async def work(ended: asyncio.Event) -> None:
+            control = Control(reconciler, metrics)
+            try:
+                await _watch(control, liveness, settings, ended)
+            finally:
+                await control.stop()
+
+        if settings.leader_elect:
+            await lead(cluster, Key(settings.lease_namespace, settings.lease_name), metrics, stop, work)
+        else:
+            metrics.leader.set(1)
+            await work(stop)
     _log.info("operator ended")
 
 
