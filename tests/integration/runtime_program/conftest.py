@@ -23,7 +23,7 @@ from consumer_runtime.contract.state import RuntimeState, StartError
 from testbed.kafka import Kafka
 
 HANDLERS = """
-import asyncio, logging
+import asyncio, logging, time
 
 from consumer_runtime import batch
 from consumer_runtime.results import Result
@@ -50,6 +50,11 @@ async def doubled_async(message):
 @batch(20)
 def doubled_together(messages):
     return [doubled(message) for message in messages]
+
+@batch(10_000)
+def sizes(messages):
+    time.sleep(0.002)
+    return Result(b"%d" % len(messages))
 
 def same(message):
     return message.value
