@@ -255,9 +255,7 @@ def test_the_queue_to_worker_processes_follows_its_knob():
         settings = RuntimeSettings.for_kafka(
             "b:1", topics=["t"], consumer_group="g", execution={"process": {"queue_size": size}}
         )
-        engine = ProcessEngine(
-            wrap(json.loads), RuntimeSettings.for_kafka("b:1", topics=["t"], consumer_group="g").execution
-        )
+        engine = ProcessEngine(wrap(json.loads), ExecutionSettings())
         engine.apply(settings.execution)
         rooms.append(engine.room())
     assert rooms == [4, 400]
