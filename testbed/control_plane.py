@@ -84,7 +84,7 @@ def start(instance: Instance, found: PartState, *, scheduler: bool) -> None:
     if scheduler:
         _spawn(instance, found, "kube-scheduler", _scheduler(instance, found.facts))
     record = found.processes["kube-controller-manager"]
-    readiness.wait("Controllers", lambda: _account_made(instance, found.facts), seconds=READY_SECONDS, process=record)
+    readiness.wait("Controllers", lambda: _account_made(instance), seconds=READY_SECONDS, process=record)
 
 
 def kubectl(instance: Instance, *argv: str, timeout_seconds: float = 30.0) -> subprocess.CompletedProcess[str]:
@@ -113,9 +113,8 @@ def api_ready(instance: Instance, facts: Mapping[str, str]) -> bool:
     return kubectl(instance, "get", "--raw", "/readyz", timeout_seconds=5).returncode == 0
 
 
-def _account_made(instance: Instance, facts: Mapping[str, str]) -> bool:
+def _account_made(instance: Instance) -> bool:
     """The default service account is what pods wait for, and the controllers make it last."""
-    del facts
     return kubectl(instance, "get", "serviceaccount", "default", timeout_seconds=5).returncode == 0
 
 

@@ -1,11 +1,15 @@
-"""Pytest fixtures that give tests the real parts. Each starts its part through the testbed unless it is up already."""
+"""Pytest fixtures that give tests the real parts. Each starts its part through the testbed unless it is up already.
 
-from collections.abc import Iterator
+What the collected tests need is built before the first of them runs: a build has minutes, a test's deadline has not.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from testbed import programs
+from testbed import artifacts, programs
+from testbed.artifacts import Name
 from testbed.cluster import Kubernetes
 from testbed.kafka import Kafka
 from testbed.layout import Instance, Part
@@ -13,6 +17,33 @@ from testbed.leases import borrowed
 from testbed.monitoring import Prometheus
 from testbed.parts import Options
 from testbed.programs import Program
+from testbed.progress import Progress
+
+BUILT_FOR: Mapping[str, tuple[Name, ...]] = {
+    "kafka": (Name.KAFKA,),
+    "control_plane": (Name.KUBERNETES,),
+    "kubernetes": (Name.KUBERNETES, Name.COREDNS, Name.PAUSE_IMAGE, Name.BASE_IMAGE),
+    "prometheus": (Name.PROMETHEUS_OPERATOR, Name.PROMETHEUS),
+    "helm": (Name.HELM,),
+    "helm_unittest": (Name.HELM_UNITTEST,),
+}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the collected tests need, where a person can see the progress."""
+    if session.config.getoption("collectonly"):
+        return
+    needed = builds_for(name for item in session.items for name in getattr(item, "fixturenames", ()))
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    if needed and capture is not None:
+        with capture.global_and_fixture_disabled():
+            artifacts.ensure(needed, Instance().cache, Progress())
+
+
+def builds_for(fixtures: Iterable[str]) -> list[Name]:
+    """What must be built for tests that request these fixtures, each once, in the order of building."""
+    needed = {name for fixture in fixtures for name in BUILT_FOR.get(fixture, ())}
+    return [name for name in Name if name in needed]
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from testbed.layout import MARKER_VARIABLE, Instance, Part, cache_root
 from testbed.monitoring import Prometheus
 from testbed.parts import Options
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]  # alone on a fresh machine, the first test builds
 NODE = (Name.KAFKA, Name.KUBERNETES, Name.COREDNS, Name.PAUSE_IMAGE, Name.PROMETHEUS_OPERATOR, Name.PROMETHEUS)
 SLEEPER = {
     "apiVersion": "v1",
