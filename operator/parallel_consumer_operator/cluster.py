@@ -61,6 +61,9 @@ _PLURALS = {
     KindRef("v1", "ServiceAccount"): "serviceaccounts",
     KindRef("apps/v1", "Deployment"): "deployments",
     KindRef("monitoring.coreos.com/v1", "PodMonitor"): "podmonitors",
+    KindRef("monitoring.coreos.com/v1", "PrometheusRule"): "prometheusrules",
+    KindRef("policy/v1", "PodDisruptionBudget"): "poddisruptionbudgets",
+    KindRef("networking.k8s.io/v1", "NetworkPolicy"): "networkpolicies",
 }
 
 
@@ -252,7 +255,7 @@ class _PatientLock(LeaseLock):
             return False, ApiException(status=0, reason=f"the API server did not answer: {type(error).__name__}")
 
     async def create(self, name: str, namespace: str, election_record: Any) -> bool:
-        """Make the Lease; False when that failed. The library's own `create` passes an argument that its client refuses."""
+        """Make the Lease; False when that failed. The library's own `create` passes what its client refuses."""
         lease = V1Lease(metadata=V1ObjectMeta(name=name), spec=self.update_lease(election_record))
         return await self._tried(self._created(namespace, lease))
 

@@ -20,6 +20,7 @@ from parallel_consumer_operator.desired import objects as desired
 from parallel_consumer_operator.desired import settings_file
 from parallel_consumer_operator.desired.deployment import Build, referenced_secrets
 from parallel_consumer_operator.desired.effective import Effective, Tuned, invalid, resolve
+from parallel_consumer_operator.desired.overlay import cpu_limit
 from parallel_consumer_operator.diagnosis import PodView, Problem
 from parallel_consumer_operator.errors import ClusterError, ConflictError, DeniedError, InvalidResourceError
 from parallel_consumer_operator.groups import Groups
@@ -126,7 +127,9 @@ class Reconciler:
         """Bring the objects to what is wanted, and the settings to the pods; when paused only look."""
         secrets = await self._port.secret_versions(subject.key, referenced_secrets(subject.spec))
         build = Build(runtime_image=self._settings.runtime_image, secret_versions=secrets)
-        effective = resolve(subject.spec, tuned=await self._tuned(subject), cpu_limit=None)
+        effective = resolve(
+            subject.spec, tuned=await self._tuned(subject), cpu_limit=cpu_limit(subject.spec.pod_template)
+        )
         if subject.paused:
             live = await self._port.child(subject.key, desired.DEPLOYMENT, subject.owner.name)
             written = Written(generation=subject.before.effective.config_generation, deployment=live)

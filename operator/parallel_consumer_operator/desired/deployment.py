@@ -6,6 +6,7 @@ from typing import Any
 
 from consumer_runtime.contract import pod
 from parallel_consumer_operator.desired.effective import Effective
+from parallel_consumer_operator.desired.overlay import RESTRICTED, overlaid
 from parallel_consumer_operator.desired.owner import Owner, child
 from parallel_consumer_operator.desired.restart import restart_annotations
 from parallel_consumer_operator.port import Manifest
@@ -41,8 +42,11 @@ def deployment(owner: Owner, spec: ParallelConsumerSpec, effective: Effective, b
             # A new pod joins before an old one leaves: with a cooperative assignor the group never stops.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "template": {
-                "metadata": {"labels": owner.labels, "annotations": restart},
-                "spec": _pod(owner, spec, effective, build),
+                "metadata": {
+                    "labels": {**spec.pod_template.metadata.labels, **owner.labels},
+                    "annotations": {**spec.pod_template.metadata.annotations, **restart},
+                },
+                "spec": overlaid(_pod(owner, spec, effective, build), spec.pod_template),
             },
         },
     )
@@ -113,13 +117,7 @@ def _container(spec: ParallelConsumerSpec, build: Build) -> dict[str, Any]:
         "livenessProbe": _probe(pod.LIVE_PATH, period=10, failures=6),
         "terminationMessagePath": pod.TERMINATION_MESSAGE_FILE,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": RESTRICTED,
         "volumeMounts": _mounts(spec),
     }
 

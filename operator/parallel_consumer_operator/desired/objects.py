@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from parallel_consumer_operator.desired.deployment import Build, deployment
+from parallel_consumer_operator.desired.disruption_budget import DISRUPTION_BUDGET, disruption_budget
 from parallel_consumer_operator.desired.effective import Effective
+from parallel_consumer_operator.desired.network_policy import NETWORK_POLICY, network_policy
 from parallel_consumer_operator.desired.owner import ANNOTATION_DESIRED_HASH, Owner
 from parallel_consumer_operator.desired.pod_monitor import POD_MONITOR, pod_monitor
 from parallel_consumer_operator.desired.service_account import service_account
@@ -33,6 +35,14 @@ def objects(owner: Owner, spec: ParallelConsumerSpec, effective: Effective, buil
         wanted.append(pod_monitor(owner, spec.monitoring.pod_monitor))
     else:
         unwanted.append((POD_MONITOR, owner.name))
+    if spec.replicas > 1:
+        wanted.append(disruption_budget(owner, max_unavailable=spec.pod_disruption_budget.max_unavailable))
+    else:
+        unwanted.append((DISRUPTION_BUDGET, owner.name))
+    if spec.network_policy.enabled:
+        wanted.append(network_policy(owner, spec.network_policy))
+    else:
+        unwanted.append((NETWORK_POLICY, owner.name))
     wanted.append(deployment(owner, spec, effective, build))
     return Objects(wanted=tuple(wanted), unwanted=tuple(unwanted))
 

@@ -48,8 +48,9 @@ def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any], *, path:
             name: _convert(part, definitions, path=f"{path}.{name}", depth=depth + 1)
             for name, part in schema["properties"].items()
         }
+    open_object = "x-kubernetes-preserve-unknown-fields" in converted
     for key in ("items", "additionalProperties"):
-        if isinstance(schema.get(key), dict):
+        if isinstance(schema.get(key), dict) and not open_object:
             converted[key] = _convert(schema[key], definitions, path=f"{path}[]", depth=depth + 1)
     if "type" not in converted and "x-kubernetes-int-or-string" not in converted:
         raise UnsupportedSchemaError(f"{path}: a structural schema needs one type here, found {dict(schema)}")

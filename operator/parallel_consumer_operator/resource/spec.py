@@ -21,6 +21,7 @@ from consumer_runtime.contract.settings import (
     ValueFormat,
 )
 from parallel_consumer_operator.resource.model import Model, optional_fields, required_fields
+from parallel_consumer_operator.resource.pod_template import Objects, PodTemplate
 from parallel_consumer_operator.resource.tuning import TuningSpec
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
@@ -211,6 +212,22 @@ class MonitoringSpec(Model):
     pod_monitor: PodMonitorSpec = PodMonitorSpec()
 
 
+class DisruptionBudgetSpec(Model):
+    """How many pods a drain of nodes may take at once."""
+
+    max_unavailable: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Pods at most; the budget is made where there are two replicas or more."""
+
+
+class NetworkPolicySpec(Model):
+    """Who may talk to the pods, and to whom they may talk."""
+
+    enabled: bool = False
+    """Whether a NetworkPolicy is made: in, only metrics, health and the operator's handshake."""
+    egress: Objects = []
+    """Kubernetes' egress rules, Kafka, DNS and the handler's own databases; without any the pods may go anywhere."""
+
+
 class ParallelConsumerSpec(Model):
     """A parallel Kafka consumer: what it reads, the handler, how it runs, and whether it is tuned."""
 
@@ -227,6 +244,9 @@ class ParallelConsumerSpec(Model):
     dead_letter: DeadLetterSpec = DeadLetterSpec()
     tuning: TuningSpec = TuningSpec()
     monitoring: MonitoringSpec = MonitoringSpec()
+    pod_disruption_budget: DisruptionBudgetSpec = DisruptionBudgetSpec()
+    network_policy: NetworkPolicySpec = NetworkPolicySpec()
+    pod_template: PodTemplate = PodTemplate()
 
     @classmethod
     def parse(cls, manifest: dict[str, JsonValue]) -> Self:
