@@ -27,7 +27,13 @@ from consumer_runtime.sources.commits import Commits
 from consumer_runtime.sources.end_offsets import EndOffsets
 from consumer_runtime.sources.preflight import Preflight
 from consumer_runtime.sources.problems import problem
-from consumer_runtime.sources.properties import client_properties, consumer_properties, invalid_property, is_incremental
+from consumer_runtime.sources.properties import (
+    Properties,
+    client_properties,
+    consumer_properties,
+    invalid_property,
+    is_incremental,
+)
 from consumer_runtime.sources.rebalance import Rebalance
 from consumer_runtime.sources.source import Fetched, Listener, Run
 from consumer_runtime.sources.stall import STALLED_AFTER_SECONDS, StallWatch
@@ -35,6 +41,7 @@ from consumer_runtime.statistics import Statistics
 
 _TOPICS_FIELD = "spec.source.kafka.topics"
 _NARROW_CHARACTERS = codec.TEXT_CHARACTERS_AT_MOST * codec.NARROW_ABOVE_PERCENT // 100
+_LOG_EVERY_SECONDS = 10.0
 _TOLD_AGAIN_WITHIN_SECONDS = 60.0
 _FINAL = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL)  # noqa: SLF001
 _NO_OFFSET = (KafkaError._NO_OFFSET, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001
@@ -57,7 +64,8 @@ class KafkaSource:
         self._properties = consumer_properties(settings)
         self._events = EventLog.of_environment()
         self._commits = Commits(statistics, self._events)
-        self._heard: StartError | None = None
+        self._refused_login: StartError | None = None
+        self._logged_at: dict[int, float] = {}
         self._problem_at = 0.0
         self._earliest: dict[tuple[str, int], int] = {}
         self._only_topic = settings.topics[0] if len(settings.topics) == 1 else None
@@ -94,13 +102,19 @@ class KafkaSource:
     def preflight(self, admin: AdminClient | None = None) -> Preflight:
         """Return checks against this source's brokers."""
         return Preflight(
-            admin
-            or AdminClient(client_properties(self._settings) | {"log_level": 0}),  # each request says how it failed
+            admin or AdminClient(self._admin_properties() | {"log_level": 0}),  # each request says how it failed
             self._settings,
-            seen=lambda: self._heard,
+            refused_login=self._serve_callbacks,
             report=self._report,
             is_stopping=self._is_stopping,
         )
+
+    def _serve_callbacks(self, admin: AdminClient) -> StartError | None:
+        """Return how a broker refused the login, if one did: a request itself only says that its time was up."""
+        admin.poll(0)
+        if self._consumer is not None:
+            self._consumer.poll(0)
+        return self._refused_login
 
     def poll(self, count: int, timeout_seconds: float) -> Fetched:
         """Return what is there; `consume(N, t)` would wait the whole `t` unless N are ready, so it gets none."""
@@ -185,10 +199,13 @@ class KafkaSource:
         callbacks = {"on_commit": self._commits.answered, "error_cb": self._on_error, "stats_cb": self._on_statistics}
         try:
             consumer = Consumer(self._properties | callbacks, logger=_ClientLog())
-            admin = AdminClient(client_properties(self._settings) | {"error_cb": self._on_error}, logger=_ClientLog())
+            admin = AdminClient(self._admin_properties(), logger=_ClientLog())
         except (KafkaException, TypeError, ValueError) as error:
             raise invalid_property(error, self._properties) from error
         return consumer, admin
+
+    def _admin_properties(self) -> Properties:
+        return client_properties(self._settings) | {"error_cb": self._on_error}
 
     def _require_consumer(self) -> Consumer:
         if self._consumer is None:
@@ -273,11 +290,15 @@ class KafkaSource:
         _log.error("Kafka says", error=error.name(), text=error.str(), topic=event.topic())
 
     def _on_error(self, error: KafkaError) -> None:
-        """Take what concerns the client as a whole; called inside `poll`, or on the admin client's own thread."""
-        self._heard = problem(error, self._settings)
-        if self._heard.reason is not StartReason.KAFKA_FAILED and error.code() != KafkaError._TRANSPORT:  # noqa: SLF001
-            self._report(self._heard)
-        _log.warning("Kafka client", error=error.name(), text=error.str())
+        """Take what concerns the client as a whole; called inside `poll` of whichever client."""
+        found, now = problem(error, self._settings), time.monotonic()
+        if found.reason is StartReason.AUTHENTICATION_FAILED:
+            self._refused_login = found
+        if found.reason is not StartReason.KAFKA_FAILED and error.code() != KafkaError._TRANSPORT:  # noqa: SLF001
+            self._report(found)
+        if now - self._logged_at.get(error.code(), float("-inf")) >= _LOG_EVERY_SECONDS:
+            self._logged_at[error.code()] = now
+            _log.warning("Kafka client", error=error.name(), text=error.str())
 
     def _on_statistics(self, report: str) -> None:
         self._statistics.librdkafka = json.loads(report)

@@ -31,14 +31,14 @@ class Preflight:
         admin: AdminClient,
         settings: KafkaSettings,
         *,
-        seen: Callable[[], StartError | None],
+        refused_login: Callable[[AdminClient], StartError | None],
         report: Callable[[StartError | None], None],
         is_stopping: Callable[[], bool],
     ) -> None:
-        """`seen` is what the client's error callback last heard; `report` takes the problem while there is one."""
+        """`refused_login` serves a client's callbacks and says what they heard; `report` takes the problem, or None."""
         self._admin = admin
         self._settings = settings
-        self._seen = seen
+        self._refused_login = refused_login
         self._report = report
         self._is_stopping = is_stopping
 
@@ -83,8 +83,8 @@ class Preflight:
 
     def _problem(self, error: KafkaException, topic: str = "") -> StartError:
         """Prefer what the client heard of the login: the request itself only says that its time was up."""
-        heard = self._seen()
-        if heard is not None and heard.reason is StartReason.AUTHENTICATION_FAILED:
+        heard = self._refused_login(self._admin)
+        if heard is not None:
             return heard
         kafka_error = error.args[0]
         about_topic = reason_of(kafka_error) in (StartReason.TOPIC_NOT_FOUND, StartReason.AUTHORIZATION_FAILED)
