@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from parallel_consumer_operator import cluster
+
 CHARTS = Path(__file__).resolve().parents[3] / "charts"
 PASSED_ON = {"affinity", "global"}
 
@@ -99,3 +101,19 @@ def test_the_definition_is_the_one_in_crds(generate: ModuleType) -> None:
     lines = [line for line in generate.definition().splitlines() if "{{" not in line]
     added = {"  labels:", "  annotations:", "    helm.sh/resource-policy: keep"}
     assert [line for line in lines if line not in added] == generate.DEFINITION.read_text().splitlines()
+
+
+def test_the_roles_cover_every_kind_that_the_operator_asks_for() -> None:
+    """A kind that the operator learns needs a rule in the chart: groups and plurals of both are the same."""
+    templates = CHARTS / "parallel-consumer-operator" / "templates"
+    rules = "".join(
+        line for line in (templates / "_rules.tpl").read_text().splitlines(keepends=True) if "{{" not in line
+    )
+    granted = {
+        (group, resource.partition("/")[0])
+        for rule in yaml.safe_load(rules)
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    asked = {(kind.api_version.rpartition("/")[0], plural) for kind, plural in cluster._PLURALS.items()}
+    assert granted | {("coordination.k8s.io", "leases")} == asked | {("coordination.k8s.io", "leases")}
