@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -30,6 +31,8 @@ _CALLS_AHEAD = 10
 _SECONDS_ENOUGH = 2.0
 _STOP_SECONDS = 5.0
 
+_SCHEDULER_STATISTICS = Path("/proc/thread-self/schedstat")
+
 _log = structlog.get_logger(__name__)
 
 
@@ -39,7 +42,7 @@ class Measured:
 
     calls: int
     wall_seconds: float
-    """On average."""
+    """On average, without what the thread waited for a CPU: a busy machine makes no handler an I/O-bound one."""
     cpu_seconds: float
     """On average, of the calling thread; children's time counts as waiting."""
     wall_seconds_at_most: float
@@ -184,15 +187,26 @@ def _measuring(handler: Handler, calls: deque[tuple[float, float]]) -> Handler:
     call, another = handler.call, handler.another
 
     def measured(argument: Any) -> Any:
-        wall, cpu = time.monotonic(), time.thread_time()
+        queued, wall, cpu = _waited_for_cpu_seconds(), time.monotonic(), time.thread_time()
         try:
             return call(argument)
         finally:
+            cpu = time.thread_time() - cpu
+            wall = time.monotonic() - wall
+            wall = max(wall - (_waited_for_cpu_seconds() - queued), cpu)
             size = max(len(argument), 1) if isinstance(argument, list) else 1
-            calls.append(((time.monotonic() - wall) / size, (time.thread_time() - cpu) / size))
+            calls.append((wall / size, cpu / size))
 
     made = None if another is None else lambda: _measuring(another(), calls)
     return replace(handler, call=measured, another=made)
+
+
+def _waited_for_cpu_seconds() -> float:
+    """Return how long this thread was ready and had no CPU (Linux's scheduler statistics); 0 where it is unknown."""
+    try:
+        return int(_SCHEDULER_STATISTICS.read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _measured(calls: list[tuple[float, float]]) -> Measured | None:

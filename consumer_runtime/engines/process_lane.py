@@ -19,7 +19,7 @@ from consumer_runtime.engines.process_worker import Failed, Order, Raw, Shard, S
 from consumer_runtime.message import Message
 
 _BATCHES_IN_PIPE = 4
-_PIPE_SECONDS = 0.005
+_PIPE_SECONDS = 0.01
 """Work in a pipe at most: what is there cannot go to another worker."""
 _SLOW_SECONDS = 0.05
 """A call of this length gets a pipe without anything behind it: 1 ms between two calls is then 2 % at most."""

@@ -1,5 +1,8 @@
 """Mode auto: what is chosen for which figures, and that the change of engines loses nothing."""
 
+import os
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -83,3 +86,18 @@ def test_slow_handlers_are_decided_by_a_few_calls(drive: Any) -> None:
     assert driving.engine.choice.mode is Mode.THREAD
     assert len(driving.done) < 12
     driving.until_done(60)
+
+
+def test_a_busy_machine_does_not_make_computing_look_like_waiting(drive: Any) -> None:
+    """With other processes on every CPU a computing handler waits for its turn; that is no I/O."""
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        driving = drive(auto, "computing", worker_pool_size=1)
+        driving.offer(*[(b"%d" % n, b"") for n in range(220)])
+        driving.until(lambda: driving.engine.choice is not None, 60)
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+    assert driving.engine.choice.mode is Mode.PROCESS
+    driving.until_done(220, 60)
