@@ -38,7 +38,11 @@ class Security:
 class Kafka:
     """The broker. `stop`, `kill`, `pause` keep data and ports, for chaos; `remove` takes everything away."""
 
-    def __init__(self, instance: Instance | None = None, *, security: Security | None = None) -> None:
+    def __init__(
+        self, instance: Instance | None = None, *, security: Security | None = None, for_pods: bool = True
+    ) -> None:
+        """Take `for_pods=False` for a broker on loopback alone, which needs neither root nor a network."""
+        self.for_pods = for_pods
         self.instance = instance or Instance()
         self.security = security or Security()
 
@@ -84,7 +88,7 @@ class Kafka:
             return
         telling = progress or Progress()
         self.build(telling)
-        if network.permitted():
+        if self.for_pods and network.permitted():
             network.ensure(self.instance, telling)
         with telling.step("Start kafka"):
             found = self._state() or PartState(part=Part.KAFKA, facts=self._choose_ports())
@@ -162,7 +166,7 @@ class Kafka:
             "bootstrap_servers": f"{LOOPBACK}:{ports.choose(self.instance, Port.KAFKA, LOOPBACK)}",
             "controller": f"{LOOPBACK}:{ports.choose(self.instance, Port.KAFKA_CONTROLLER, LOOPBACK)}",
         }
-        if network.exists(self.instance):
+        if self.for_pods and network.exists(self.instance):
             address = self.instance.host_address
             facts["pod_bootstrap_servers"] = f"{address}:{ports.choose(self.instance, Port.KAFKA_PODS, address)}"
         return facts

@@ -17,7 +17,6 @@ from benchmarks.chaos.plan import Case
 from benchmarks.chaos.report import Report
 from benchmarks.chaos.runner import Outcome, run
 from benchmarks.chaos.soak import SECONDS, Sampler, SoakOutcome, growth, soak_case
-from testbed import network
 from testbed.errors import TestbedError
 from testbed.kafka import Kafka
 
@@ -108,7 +107,6 @@ def _run_all(
     finally:
         report.save()
         broker.remove()
-        network.remove(broker.instance)
 
 
 def _attempt(report: Report, case: Case, broker: Kafka, *, root: Path, patience: float, is_soak: bool) -> None:

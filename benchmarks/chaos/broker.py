@@ -18,4 +18,4 @@ _PROPERTIES = {
 
 def chaos_broker() -> Kafka:
     """Return the broker of the chaos instance; not started yet."""
-    return Kafka(Instance(number=INSTANCE), security=Security(properties=_PROPERTIES))
+    return Kafka(Instance(number=INSTANCE), security=Security(properties=_PROPERTIES), for_pods=False)

@@ -68,6 +68,8 @@ class Verdict:
     """Attempts whose key or sequence is not what the topic holds at that offset."""
     unexpected_exits: int
     orphans: int
+    last_commits_refused: int
+    """For information: orderly ends of an assignment whose last commit the broker refused."""
     uncommitted_ms_max: int
     """For information: how long before a kill the oldest message had finished that its last commit did not cover."""
 
@@ -127,6 +129,7 @@ def judge(evidence: Evidence) -> Verdict:
         mismatched=sum(not _matches(attempt, truth) for attempt in evidence.attempts),
         unexpected_exits=evidence.unexpected_exits,
         orphans=evidence.orphans,
+        last_commits_refused=sum(each.commit_failed_last for each in history.assignments if _is_orderly(each)),
         uncommitted_ms_max=max((_uncommitted_ms(assignment, attempts) for assignment, attempts in runs), default=0),
     )
 
@@ -216,6 +219,10 @@ def _uncommitted_ms(assignment: Assignment, attempts: Iterable[Attempt]) -> int:
     places = uncovered(assignment, attempts)
     ended = (each.ended for each in attempts if (each.partition, each.offset) in places)
     return (assignment.ended - min(ended, default=assignment.ended)) // 1_000_000
+
+
+def _is_orderly(assignment: Assignment) -> bool:
+    return assignment.ending in {Ending.REVOKED, Ending.EXITED}
 
 
 def _is_unclean(assignment: Assignment) -> bool:

@@ -241,6 +241,7 @@ def test_a_refused_last_commit_counts_like_a_kill() -> None:
     again = tuple(ran(offset, at=11 + offset, incarnation=2) for offset in range(3))
     verdict = verdict_on((*IN_ORDER, *again), revoked, after)
     assert verdict.failures == []
+    assert verdict.last_commits_refused == 1
 
 
 def test_poison_must_be_dead_lettered_exactly() -> None:
