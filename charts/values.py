@@ -97,7 +97,7 @@ class ServiceAccount(Model):
 class LeaderElection(Model):
     """One of several replicas works, the others stand by."""
 
-    enabled: bool = False
+    enabled: bool = True
     """Hold a Lease in the release's namespace while working. Needed with more than one replica."""
 
 

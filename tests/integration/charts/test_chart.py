@@ -14,7 +14,7 @@ from testbed.cluster import Kubernetes
 pytestmark = pytest.mark.cluster
 CHART = Path(__file__).resolve().parents[3] / "charts" / "parallel-consumer-operator"
 EVERYTHING = (
-    "--set=replicas=2,leaderElection.enabled=true,networkPolicy.enabled=true",
+    "--set=replicas=2,networkPolicy.enabled=true",
     "--set=metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true",
 )
 MONITORING = ("PodMonitor", "PrometheusRule")
@@ -131,7 +131,7 @@ def test_the_server_accepts_every_object(helm: Helm, mode: tuple[str, ...]) -> N
         ("image.digest=abc", "at '/image/digest': 'abc' does not match pattern"),
         ("tolerations[0].keyy=x", "at '/tolerations/0': additional properties 'keyy' not allowed"),
         ("resources.limits.memory=lots", "at '/resources/limits/memory'"),
-        ("replicas=2", "more than one needs leaderElection.enabled: true"),
+        ("replicas=2,leaderElection.enabled=false", "more than one needs leaderElection.enabled: true"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(helm: Helm, setting: str, complaint: str) -> None:
@@ -167,7 +167,7 @@ def test_people_get_the_resource_with_their_role(helm: Helm, install: Callable[.
 
 def test_the_operator_may_do_what_it_does_and_no_more(helm: Helm, install: Callable[..., str]) -> None:
     """In the whole cluster it reads resources and makes their children; it writes no spec and lists no Secret."""
-    install("--set=leaderElection.enabled=true")
+    install()
     who = f"--as=system:serviceaccount:{helm.namespace}:pco-parallel-consumer-operator"
     _eventually(lambda: helm.allowed("list", RESOURCE, who))
     assert helm.allowed("patch", "deployments.apps", who)
