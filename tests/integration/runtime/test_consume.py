@@ -325,3 +325,27 @@ def test_stopping_finishes_what_runs_and_leaves_the_rest(topic, running):
         member.wait_for(lambda: len(begun) == 10)
     assert sorted(ended) == sorted(begun) == list(range(10))
     assert topic.committed()[0][0] == 10
+
+
+@pytest.mark.parametrize("tolerated_ms", [500, 0])
+def test_a_watermark_that_stands_still_is_told_when_asked_for(topic, running, capfd, tolerated_ms: int):
+    """`max_blocking_duration_ms`: one call that does not end is reported with its partition; 0 never does."""
+    topic.produce([(0, b"%d" % number, b"") for number in range(50)])
+    release: list[bool] = []
+
+    async def work(message) -> None:
+        for _ in range(200):
+            if message.offset > 0 or release:
+                return
+            await asyncio.sleep(0.05)
+
+    settings = topic.settings(execution={"max_blocking_duration_ms": tolerated_ms})
+    with running(settings, work) as member:
+        member.wait_for(lambda: member.finished() == 49)
+        time.sleep(2.5)
+        statistics = member.consumer.statistics.snapshot()
+        assert statistics.partitions[topic.name, 0].gaps == 1
+        assert 2.0 < statistics.oldest_task_seconds < 6.0
+        release.append(True)
+        member.wait_for(lambda: member.finished() == 50)
+    assert ("watermark stuck" in capfd.readouterr().out) == (tolerated_ms > 0)
