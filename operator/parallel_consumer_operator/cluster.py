@@ -34,6 +34,7 @@ from parallel_consumer_operator.errors import (
     PodUnreachableError,
     UnavailableError,
 )
+from parallel_consumer_operator.event_manifest import event_manifest
 from parallel_consumer_operator.port import Event, Key, KindRef, Manifest
 from parallel_consumer_operator.resource import names
 
@@ -66,12 +67,15 @@ _PLURALS = {
     KindRef("networking.k8s.io/v1", "NetworkPolicy"): "networkpolicies",
 }
 
+Observe = Callable[[str, str, str], None]
+"""Is told of each request: operation, kind, outcome."""
+
 
 class Cluster:
     """The port to one Kubernetes cluster; made by `connect`."""
 
-    def __init__(self, client: ApiClient, *, identity: str) -> None:
-        self._client = DynamicClient(client)
+    def __init__(self, client: ApiClient, *, identity: str, observe: Observe) -> None:
+        self._client, self._observe = DynamicClient(client), observe
         self._identity = identity
         self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STATE_SECONDS))
@@ -92,7 +96,9 @@ class Cluster:
         """See `Port.pods`."""
         selector = f"{names.LABEL_NAME}={key.name},{names.LABEL_APPLICATION}={names.APPLICATION}"
         found = await self._ask(
-            self._client.get(self._kind(_POD), namespace=key.namespace, label_selector=selector, **_OPTIONS)
+            "list",
+            _POD,
+            self._client.get(self._kind(_POD), namespace=key.namespace, label_selector=selector, **_OPTIONS),
         )
         items: list[Manifest] = found.get("items") or []
         return items
@@ -116,6 +122,8 @@ class Cluster:
             manifest = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": resource_version}}
         kind = KindRef(manifest["apiVersion"], manifest["kind"])
         return await self._ask(
+            "apply",
+            kind,
             self._client.server_side_apply(
                 self._kind(kind),
                 body=manifest,
@@ -123,13 +131,15 @@ class Cluster:
                 field_manager=names.FIELD_MANAGER,
                 force_conflicts=True,
                 **_OPTIONS,
-            )
+            ),
         )
 
     async def delete(self, key: Key, kind: KindRef, name: str) -> None:
         """See `Port.delete`."""
         try:
-            await self._ask(self._client.delete(self._kind(kind), name=name, namespace=key.namespace, **_OPTIONS))
+            await self._ask(
+                "delete", kind, self._client.delete(self._kind(kind), name=name, namespace=key.namespace, **_OPTIONS)
+            )
         except NotFoundError:
             return
 
@@ -140,6 +150,8 @@ class Cluster:
         body = [{"op": "add", "path": "/status", "value": status}]
         try:
             await self._ask(
+                "status",
+                _RESOURCE,
                 self._client.patch(
                     self._kind(_RESOURCE).subresources["status"],
                     body=body,
@@ -148,18 +160,20 @@ class Cluster:
                     field_manager=names.FIELD_MANAGER,
                     content_type="application/json-patch+json",
                     **_OPTIONS,
-                )
+                ),
             )
         except NotFoundError:
             return
 
     async def post_event(self, resource: Manifest, event: Event) -> None:
         """See `Port.post_event`."""
-        body = _event_manifest(resource, event, identity=self._identity, now=datetime.now(UTC))
+        body = event_manifest(resource, event, identity=self._identity, now=datetime.now(UTC))
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         before = await self._read(_EVENT, namespace, name)
         if before is None:
-            await self._ask(self._client.create(self._kind(_EVENT), body=body, namespace=namespace, **_OPTIONS))
+            await self._ask(
+                "create", _EVENT, self._client.create(self._kind(_EVENT), body=body, namespace=namespace, **_OPTIONS)
+            )
             return
         again = {"count": int(before.get("count") or 1) + 1, "lastTimestamp": body["lastTimestamp"]}
         await self._merge(_EVENT, namespace, name, again)
@@ -206,12 +220,16 @@ class Cluster:
 
     async def _read(self, kind: KindRef, namespace: str, name: str) -> Manifest | None:
         try:
-            return await self._ask(self._client.get(self._kind(kind), name=name, namespace=namespace, **_OPTIONS))
+            return await self._ask(
+                "get", kind, self._client.get(self._kind(kind), name=name, namespace=namespace, **_OPTIONS)
+            )
         except NotFoundError:
             return None
 
     async def _merge(self, kind: KindRef, namespace: str, name: str, body: Manifest) -> None:
         await self._ask(
+            "patch",
+            kind,
             self._client.patch(
                 self._kind(kind),
                 body=body,
@@ -219,14 +237,19 @@ class Cluster:
                 namespace=namespace,
                 content_type="application/merge-patch+json",
                 **_OPTIONS,
-            )
+            ),
         )
 
-    async def _ask(self, request: Awaitable[Any]) -> Manifest:
-        async with self._turns, _translated():
-            response = await request
-            answer: Manifest = await response.json()
-            return answer
+    async def _ask(self, operation: str, kind: KindRef, request: Awaitable[Any]) -> Manifest:
+        try:
+            async with self._turns, _translated():
+                response = await request
+                answer: Manifest = await response.json()
+        except ClusterError as error:
+            self._observe(operation, kind.kind, type(error).__name__.removesuffix("Error"))
+            raise
+        self._observe(operation, kind.kind, "Done")
+        return answer
 
     def _kind(self, kind: KindRef) -> Resource:
         group, _, version = kind.api_version.rpartition("/")
@@ -287,7 +310,7 @@ _OPTIONS: Any = {"serialize": False, "_request_timeout": REQUEST_SECONDS}
 
 
 @asynccontextmanager
-async def connect(*, identity: str) -> AsyncIterator[Cluster]:
+async def connect(*, identity: str, observe: Observe) -> AsyncIterator[Cluster]:
     """Connect as the pod's ServiceAccount, else as the kubeconfig says; UnavailableError without either."""
     configuration = Configuration()
     try:
@@ -300,7 +323,7 @@ async def connect(*, identity: str) -> AsyncIterator[Cluster]:
                 "no cluster to talk to: run in a pod, or set KUBECONFIG to the path of a kubeconfig"
             ) from error
     async with ApiClient(configuration) as client:
-        cluster = Cluster(client, identity=identity)
+        cluster = Cluster(client, identity=identity, observe=observe)
         try:
             yield cluster
         finally:
@@ -344,31 +367,3 @@ def _fingerprint(secret: Manifest | None) -> str | None:
         return None
     contents = json.dumps(secret.get("data") or {}, sort_keys=True).encode()
     return hmac.new(secret["metadata"]["uid"].encode(), contents, hashlib.sha256).hexdigest()[:8]
-
-
-def _event_manifest(resource: Manifest, event: Event, *, identity: str, now: datetime) -> Manifest:
-    """Return a core Event whose name follows from what it says, so that a repetition finds the first one."""
-    metadata, time = resource["metadata"], now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    said = f"{metadata['uid']} {event.reason} {event.message}"
-    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": f"{metadata['name']}.{digest}", "namespace": metadata["namespace"]},
-        "involvedObject": {
-            "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "uid": metadata["uid"],
-        },
-        "type": event.type.value,
-        "reason": event.reason,
-        "message": event.message[:1024],
-        "source": {"component": names.FIELD_MANAGER, "host": identity},
-        "reportingComponent": names.FIELD_MANAGER,
-        "reportingInstance": identity[:128],
-        "firstTimestamp": time,
-        "lastTimestamp": time,
-        "count": 1,
-    }

@@ -23,7 +23,7 @@ class OperatorMetrics:
             "pcon_operator_reconcile_seconds", "Duration of a pass, handshake included.", registry=self.registry
         )
         self.requests = Counter(
-            "pcon_operator_api_requests", "Requests to the API server.", ["verb", "kind", "outcome"],
+            "pcon_operator_api_requests", "Requests to the API server.", ["operation", "kind", "outcome"],
             registry=self.registry,
         )  # fmt: skip
         self.decisions = Counter(
@@ -35,6 +35,10 @@ class OperatorMetrics:
             registry=self.registry,
         )  # fmt: skip
         self.leader = Gauge("pcon_operator_leader", "1 while this process leads.", registry=self.registry)
+
+    def observe_request(self, operation: str, kind: str, outcome: str) -> None:
+        """Count one request to the API server."""
+        self.requests.labels(operation=operation, kind=kind, outcome=outcome).inc()
 
 
 class Liveness:

@@ -23,6 +23,7 @@ from parallel_consumer_operator.desired.effective import Effective, Tuned, inval
 from parallel_consumer_operator.desired.overlay import cpu_limit
 from parallel_consumer_operator.diagnosis import PodView, Problem
 from parallel_consumer_operator.errors import ClusterError, ConflictError, DeniedError, InvalidResourceError
+from parallel_consumer_operator.exposition import OperatorMetrics
 from parallel_consumer_operator.groups import Groups
 from parallel_consumer_operator.handshake import Handshake, ask, hand_over
 from parallel_consumer_operator.port import Event, Key, Manifest, Port
@@ -66,9 +67,11 @@ class Reconciler:
         settings: OperatorSettings,
         *,
         tuner: Tuner | None,
+        metrics: OperatorMetrics | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._port, self._settings, self._tuner, self._clock = port, settings, tuner, clock
+        self._metrics = metrics or OperatorMetrics()
         self._memories: dict[str, Memory] = {}
         self._groups = Groups()
 
@@ -165,6 +168,8 @@ class Reconciler:
             # Without a ready pod there was nobody to hand over to: pods that start later read the file at once.
             memory.apply_seconds = _monotonic() - memory.settings_written_at if answer.states else None
             memory.settings_written_at = None
+            if memory.apply_seconds is not None:
+                self._metrics.apply_seconds.observe(memory.apply_seconds)
         return answer
 
     async def _tuned(self, subject: Subject) -> dict[str, Tuned]:
@@ -193,6 +198,7 @@ class Reconciler:
         )
         memory.tune_at, memory.tuned_for = _monotonic() + tuned.requeue_after_seconds, words
         memory.measured, memory.missing = tuned.measured, tuned.missing
+        self._metrics.decisions.labels(phase=tuned.status.phase.value, reason=tuned.status.reason).inc()
         return tuned
 
     def _circumstances(self, subject: Subject, outcome: Outcome) -> Circumstances:

@@ -27,7 +27,7 @@ async def run(settings: OperatorSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        cluster = await stack.enter_async_context(connect(identity=settings.identity))
+        cluster = await stack.enter_async_context(connect(identity=settings.identity, observe=metrics.observe_request))
         await stack.enter_async_context(serve(metrics, liveness, host="0.0.0.0", port=settings.http_port))  # noqa: S104 - the kubelet probes it
         prometheus = Prometheus()
         stack.callback(prometheus.close)
@@ -37,7 +37,7 @@ async def run(settings: OperatorSettings) -> None:
             secrets=cluster.secret_data,
             brake=settings.emergency_brake,
         )
-        reconciler = Reconciler(cluster, settings, tuner=tuner)
+        reconciler = Reconciler(cluster, settings, tuner=tuner, metrics=metrics)
 
         async def work(ended: asyncio.Event) -> None:
             control = Control(reconciler, metrics)
