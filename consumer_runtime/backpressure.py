@@ -15,7 +15,7 @@ _PATIENCE_SECONDS = 0.5
 Work that drains half a window sooner is never paused for; slower work has that long left when it is resumed. Measured:
 messages come again 450 ms after all partitions are resumed, and after one of them is, `fetch.wait.max.ms`.
 """
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.1
 """How often pauses are reconsidered, and the client is polled while everything is paused."""
 
 

@@ -34,6 +34,8 @@ _COMPLETION_WAIT_SECONDS = 0.001
 """With work in flight: neither a poll nor this wait can be woken by the other's event."""
 _HELD_WAIT_SECONDS = 0.01
 """With no poll to be made: only completions, retries and stops are waited for."""
+_LOOK_SECONDS = 0.1
+"""The same where nothing else is to be done than to look at the pauses again."""
 _IDLE_WAIT_SECONDS = 0.1
 _TROUBLE_SECONDS = 0.25
 _DRAIN_POLL_SECONDS = 0.1
@@ -159,8 +161,7 @@ class ControlLoop:
         moved += polled or 0
         self._housekeep(now)
         if not moved:
-            nothing_to_fetch = polled is None
-            self._engine.wait(_HELD_WAIT_SECONDS if nothing_to_fetch else _COMPLETION_WAIT_SECONDS)
+            self._engine.wait(self._held_seconds(now) if polled is None else _COMPLETION_WAIT_SECONDS)
             self._mark(Stage.WAIT)
 
     def _advance(self, now: float) -> int:
@@ -230,6 +231,13 @@ class ControlLoop:
     def _is_saturated(self, now: float) -> bool:
         full = self._in_flight >= self.settings.execution.max_in_flight or self._engine.room() <= 0
         return full or self._throttle.room(now) <= 0
+
+    def _held_seconds(self, now: float) -> float:
+        """Return how long to wait for completions when there is no room for a poll."""
+        if len(self._dead_letters) or not self._throttle.is_idle:
+            return _HELD_WAIT_SECONDS
+        due = self._settlement.retries.next_due
+        return _LOOK_SECONDS if due is None else min(max(due - now, _COMPLETION_WAIT_SECONDS), _LOOK_SECONDS)
 
     def _idle_seconds(self, now: float) -> float:
         """Return how long a poll may wait with nothing in flight."""

@@ -83,7 +83,7 @@ def test_it_resumes_at_the_lower_mark_only():
     fetching.polls(seconds=1.0)
     assert fetching.source.paused == {0, 1, 2, 3}
     fetching.holds(400, 200, 0, 0)
-    fetching.polls(seconds=0.1)
+    fetching.polls(seconds=0.2)
     assert fetching.source.paused == set()
     assert not fetching.backpressure.is_active
     assert fetching.statistics.pauses == 1
