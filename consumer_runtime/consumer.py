@@ -22,7 +22,7 @@ from consumer_runtime.errors import StartFailure
 from consumer_runtime.handler import Handler, Reference, refer, wrap
 from consumer_runtime.handler_options import Options, with_options
 from consumer_runtime.sources.kafka import KafkaSource
-from consumer_runtime.sources.properties import client_properties
+from consumer_runtime.sources.properties import portable_properties
 from consumer_runtime.statistics import Statistics
 
 _log = structlog.get_logger(__name__)
@@ -153,7 +153,7 @@ def _handler(settings: RuntimeSettings, given: Handler | Callable[[Any], Any] | 
 
 def _options(settings: RuntimeSettings) -> str:
     topic = settings.results.topic if settings.results is not None else ""
-    return Options(results_topic=topic, client=client_properties(settings.source.kafka)).text()
+    return Options(results_topic=topic, client=portable_properties(settings.source.kafka)).text()
 
 
 def _engine(handler: Handler, settings: RuntimeSettings) -> tuple[Engine, Mode, str]:

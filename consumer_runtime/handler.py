@@ -127,13 +127,17 @@ def load(entrypoint: str, *, value_format: ValueFormat = ValueFormat.BYTES) -> H
     Raises StartFailure: HandlerNotFound when module or attribute does not exist, HandlerFailedToImport with the user's
     own part of the traceback as `detail`, HandlerUnsuitable when it is there but cannot be called with a message.
     """
+    return wrap(load_attribute(entrypoint), name=entrypoint, value_format=value_format)
+
+
+def load_attribute(entrypoint: str, *, field: str = _ENTRYPOINT) -> Any:
+    """Import `package.module:attribute` of the user's code and return the attribute. Raises StartFailure as `load`."""
     module_name, _, attribute = entrypoint.partition(":")
-    module = _import(module_name, entrypoint)
+    module = _import(module_name, entrypoint, field)
     try:
-        target = getattr(module, attribute)
+        return getattr(module, attribute)
     except AttributeError as error:
-        raise _not_found(entrypoint, _no_attribute(module, attribute)) from error
-    return wrap(target, name=entrypoint, value_format=value_format)
+        raise _not_found(entrypoint, _no_attribute(module, attribute), field) from error
 
 
 def wrap(target: Any, *, name: str | None = None, value_format: ValueFormat = ValueFormat.BYTES) -> Handler:
@@ -218,16 +222,16 @@ def _require_one_argument(call: Any, name: str) -> None:
         raise _failure(StartReason.HANDLER_UNSUITABLE, name, remedy) from error
 
 
-def _import(module_name: str, entrypoint: str) -> ModuleType:
+def _import(module_name: str, entrypoint: str, field: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
             remedy = f"no module {error.name!r} can be imported; is it in the image or mounted, and on PYTHONPATH?"
-            raise _not_found(entrypoint, remedy) from error
-        raise _failed_to_import(entrypoint, error) from error
+            raise _not_found(entrypoint, remedy, field) from error
+        raise _failed_to_import(entrypoint, error, field) from error
     except (Exception, SystemExit) as error:  # importing runs the user's code, which may raise anything
-        raise _failed_to_import(entrypoint, error) from error
+        raise _failed_to_import(entrypoint, error, field) from error
 
 
 def _no_attribute(module: ModuleType, attribute: str) -> str:
@@ -235,18 +239,20 @@ def _no_attribute(module: ModuleType, attribute: str) -> str:
     return f"module {module.__name__!r} has no {attribute!r}; it has: {', '.join(callables[:20]) or 'no callable'}"
 
 
-def _failed_to_import(entrypoint: str, error: BaseException) -> StartFailure:
+def _failed_to_import(entrypoint: str, error: BaseException, field: str) -> StartFailure:
     detail = _own_traceback(error)
-    remedy = f"the handler's module raised {type(error).__name__} while it was imported: {error}"
-    return _failure(StartReason.HANDLER_FAILED_TO_IMPORT, entrypoint, remedy, detail=detail)
+    remedy = f"the module raised {type(error).__name__} while it was imported: {error}"
+    return _failure(StartReason.HANDLER_FAILED_TO_IMPORT, entrypoint, remedy, detail=detail, field=field)
 
 
-def _not_found(entrypoint: str, remedy: str) -> StartFailure:
-    return _failure(StartReason.HANDLER_NOT_FOUND, entrypoint, remedy)
+def _not_found(entrypoint: str, remedy: str, field: str) -> StartFailure:
+    return _failure(StartReason.HANDLER_NOT_FOUND, entrypoint, remedy, field=field)
 
 
-def _failure(reason: StartReason, value: str, remedy: str, *, detail: str = "") -> StartFailure:
-    return StartFailure.because(reason, field=_ENTRYPOINT, value=value, remedy=remedy, detail=detail)
+def _failure(
+    reason: StartReason, value: str, remedy: str, *, detail: str = "", field: str = _ENTRYPOINT
+) -> StartFailure:
+    return StartFailure.because(reason, field=field, value=value, remedy=remedy, detail=detail)
 
 
 def _own_traceback(error: BaseException) -> str:

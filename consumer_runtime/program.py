@@ -25,7 +25,13 @@ _log = structlog.get_logger(__name__)
 
 
 def load_settings(path: Path) -> RuntimeSettings:
-    """Return what the file states, without secrets. Raises StartFailure (InvalidSettings)."""
+    """Return what the file states, without secrets. Raises StartFailure (InvalidSettings).
+
+    From then on the user's modules are looked for in the mounted folder and the working directory first.
+    """
+    for folder in (str(Path.cwd()), pod.HANDLER_DIRECTORY):
+        if folder not in sys.path and Path(folder).is_dir():
+            sys.path.insert(0, folder)
     try:
         return settings_file.read(path)
     except SettingsRejectedError as error:
@@ -38,10 +44,7 @@ def load_settings_with_secrets(path: Path) -> RuntimeSettings:
 
 
 def load_handler(settings: RuntimeSettings) -> Handler:
-    """Import the user's handler; modules are looked for in the mounted folder and the working directory first.
-
-    Raises StartFailure.
-    """
+    """Import the user's handler. Raises StartFailure."""
     if settings.handler is None:
         raise StartFailure.because(
             StartReason.INVALID_SETTINGS,
@@ -49,9 +52,6 @@ def load_handler(settings: RuntimeSettings) -> Handler:
             value="",
             remedy="is needed and missing: package.module:function",
         )
-    for folder in (str(Path.cwd()), pod.HANDLER_DIRECTORY):
-        if folder not in sys.path and Path(folder).is_dir():
-            sys.path.insert(0, folder)
     return refer(reference_of(settings.handler))
 
 

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException, Producer
 
 from consumer_runtime.errors import ConsumerError
 from consumer_runtime.handler import Handler
+from consumer_runtime.sources.properties import restored
 
 _POLL_SECONDS = 0.1
 _DEFAULTS = {
@@ -107,7 +108,7 @@ class _ConfirmingProducer:
     """A producer with a thread that serves its confirmations."""
 
     def __init__(self, properties: dict[str, Any]) -> None:
-        self._producer = Producer(_DEFAULTS | properties)
+        self._producer = Producer(_DEFAULTS | restored(properties))
         threading.Thread(target=self._serve, name="results", daemon=True).start()
 
     def send(self, results: list[Result], topic: str) -> "Future[str | None]":

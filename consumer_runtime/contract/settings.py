@@ -18,6 +18,10 @@ Name = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[a-zA-Z0-9.
 """A Kafka topic's name: the broker allows these characters and 249 of them (Kafka, `Topic.validate`)."""
 
 
+Entrypoint = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+"""`package.module:attribute` of the user's own code."""
+
+
 class Settings(BaseModel):
     """Root of every settings model: unknown fields are refused, values do not change."""
 
@@ -93,6 +97,8 @@ class KafkaSettings(Settings):
     """Only for library users; a pod reads it from a mounted Secret (`contract.pod`)."""
     sasl_password: SecretStr | None = None
     """Only for library users; a pod reads it from a mounted Secret (`contract.pod`)."""
+    oauth_token: Entrypoint | None = None
+    """For OAUTHBEARER: a function that returns (token, expiry in seconds since the epoch)."""
     ca_location: str | None = None
     """PEM file; a pod's is mounted (`contract.pod`), and so are the next two."""
     certificate_location: str | None = None
@@ -117,6 +123,9 @@ class KafkaSettings(Settings):
     def _mechanism_when_sasl(self) -> Self:
         if self.security_protocol.startswith("SASL") and self.sasl_mechanism is None:
             raise ValueError(f"sasl_mechanism is needed when security_protocol is {self.security_protocol}")
+        by_itself = self.properties.get("sasl.oauthbearer.method") == "oidc"
+        if self.sasl_mechanism is SaslMechanism.OAUTHBEARER and self.oauth_token is None and not by_itself:
+            raise ValueError("OAUTHBEARER needs oauth_token, or the property sasl.oauthbearer.method: oidc")
         return self
 
 
@@ -124,9 +133,6 @@ class SourceSettings(Settings):
     """Where messages come from; Kafka is the only kind yet."""
 
     kafka: KafkaSettings
-
-
-Entrypoint = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
 
 
 class HandlerSettings(Settings):

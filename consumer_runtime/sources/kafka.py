@@ -26,7 +26,7 @@ from consumer_runtime.message import Message
 from consumer_runtime.sources.commits import Commits
 from consumer_runtime.sources.end_offsets import EndOffsets
 from consumer_runtime.sources.preflight import Preflight
-from consumer_runtime.sources.problems import problem
+from consumer_runtime.sources.problems import problem, reason_of
 from consumer_runtime.sources.properties import (
     Properties,
     client_properties,
@@ -201,6 +201,8 @@ class KafkaSource:
             consumer = Consumer(self._properties | callbacks, logger=_ClientLog())
             admin = AdminClient(self._admin_properties(), logger=_ClientLog())
         except (KafkaException, TypeError, ValueError) as error:
+            if isinstance(error, KafkaException) and reason_of(error.args[0]) is StartReason.AUTHENTICATION_FAILED:
+                raise StartFailure(problem(error.args[0], self._settings)) from error  # no token within 10 s
             raise invalid_property(error, self._properties) from error
         return consumer, admin
 

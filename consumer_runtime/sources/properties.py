@@ -10,9 +10,10 @@ import socket
 from typing import Any
 
 from consumer_runtime.contract import pod
-from consumer_runtime.contract.settings import KafkaSettings, Membership
+from consumer_runtime.contract.settings import KafkaSettings, Membership, SaslMechanism
 from consumer_runtime.contract.state import StartReason
 from consumer_runtime.errors import StartFailure
+from consumer_runtime.oauth import token_callback
 
 Properties = dict[str, Any]
 
@@ -51,15 +52,37 @@ def client_properties(settings: KafkaSettings) -> Properties:
         "bootstrap.servers": ",".join(settings.bootstrap_servers),
         "security.protocol": settings.security_protocol.value,
         "sasl.mechanism": settings.sasl_mechanism.value if settings.sasl_mechanism else None,
-        "sasl.username": settings.sasl_username,
-        "sasl.password": settings.sasl_password.get_secret_value() if settings.sasl_password else None,
         "ssl.ca.location": settings.ca_location,
         "ssl.certificate.location": settings.certificate_location,
         "ssl.key.location": settings.key_location,
         "client.id": "parallel-consumer",
+        **_login(settings),
     }
     given = {name: value for name, value in settings.properties.items() if _CLIENT_WIDE.match(name)}
     return {name: value for name, value in (properties | given).items() if value is not None}
+
+
+def portable_properties(settings: KafkaSettings) -> Properties:
+    """Return `client_properties` as plain values, for another process; `restored` makes properties of them there."""
+    return client_properties(settings) | ({"oauth_cb": settings.oauth_token} if settings.oauth_token else {})
+
+
+def restored(portable: Properties) -> Properties:
+    """Return the properties that were made portable. Raises StartFailure when the token's function is not there."""
+    entrypoint = portable.get("oauth_cb")
+    return portable | {"oauth_cb": token_callback(entrypoint)} if entrypoint else portable
+
+
+def _login(settings: KafkaSettings) -> Properties:
+    """With OpenID Connect the user name and password of the Secret are the client's id and secret."""
+    password = settings.sasl_password.get_secret_value() if settings.sasl_password else None
+    if settings.sasl_mechanism is not SaslMechanism.OAUTHBEARER:
+        return {"sasl.username": settings.sasl_username, "sasl.password": password}
+    return {
+        "sasl.oauthbearer.client.id": settings.sasl_username,
+        "sasl.oauthbearer.client.secret": password,
+        "oauth_cb": token_callback(settings.oauth_token) if settings.oauth_token else None,
+    }
 
 
 def is_incremental(properties: Properties) -> bool:

@@ -1,0 +1,127 @@
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from consumer_runtime.contract.state import StartReason
+from testbed import parts
+from testbed.kafka import LOOPBACK, Kafka, Security
+from testbed.layout import Instance, Part
+from testbed.progress import Progress
+
+INSTANCE = 6
+LOGIN = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"
+TOKENS = """
+import base64, json, time
+
+from consumer_runtime.results import Result
+
+asked = []
+
+def _part(value):
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+def token(lifetime=4):
+    asked.append(1)
+    print("token asked for", flush=True)
+    now = time.time()
+    claims = {"sub": "shop", "iat": now, "exp": now + lifetime}
+    return f"{_part({'alg': 'none'})}.{_part(claims)}.", now + lifetime
+
+def no_token():
+    raise RuntimeError("the token service is away")
+
+def handle(message):
+    return Result(message.value)
+"""
+
+
+@pytest.fixture(scope="module")
+def secured() -> Iterator[tuple[Kafka, str]]:
+    """A broker of its own that takes unsigned tokens, and the address where it asks for them."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        address = f"{LOOPBACK}:{probe.getsockname()[1]}"
+    security = Security(
+        listeners={"TOKEN": address},
+        protocols={"TOKEN": "SASL_PLAINTEXT"},
+        properties={
+            "listener.name.token.sasl.enabled.mechanisms": "OAUTHBEARER",
+            "listener.name.token.oauthbearer.sasl.jaas.config": f'{LOGIN} unsecuredLoginStringClaim_sub="admin";',
+            "listener.name.token.oauthbearer.connections.max.reauth.ms": "3000",
+        },
+    )
+    broker = Kafka(Instance(number=INSTANCE), security=security)
+    broker.start()
+    try:
+        for topic in ("orders", "results"):
+            broker.create_topic(topic, partitions=2)
+        yield broker, address
+    finally:
+        parts.remove([Part.KAFKA], broker.instance, Progress())
+
+
+def _program(program: Any, settings_for: Any, address: str, token: str, **sections: Any) -> Any:
+    settings = settings_for("orders", servers=address, handler={"entrypoint": "tokens:handle"}, **sections)
+    settings["source"]["kafka"] |= {
+        "security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "OAUTHBEARER", "oauth_token": token,
+    }  # fmt: skip
+    made = program(settings)
+    (made.folder / "tokens.py").write_text(TOKENS, encoding="utf-8")
+    return made
+
+
+@pytest.mark.parametrize("mode", ["single", "process"])
+def test_tokens_come_from_the_users_function_and_are_renewed(secured, program, settings_for, eventually, mode):
+    """For the consumer and for the producer of results, in a worker process too; a new one before the old one ends."""
+    broker, address = secured
+    running = _program(
+        program, settings_for, address, "tokens:token", execution={"mode": mode}, results={"topic": "results"}
+    ).start()
+    _produce(broker, 20)
+    assert eventually(40, lambda: (running.metric("consumer_processed_total") or 0) >= 20), running.stderr
+    asked = running.stderr.count("token asked for")
+    assert eventually(20, lambda: running.stderr.count("token asked for") > asked + 1)
+    before = running.metric("consumer_processed_total")
+    _produce(broker, 20)
+    assert eventually(30, lambda: running.metric("consumer_processed_total") == before + 20), running.stderr
+    assert running.stop() == 0
+
+
+def test_a_function_that_gives_no_token_is_a_login_that_fails(secured, program, settings_for):
+    """Its own words are in the log, and the consumer says that it cannot log in."""
+    _, address = secured
+    failing = _program(program, settings_for, address, "tokens:no_token", execution={"mode": "single"}).start()
+    assert failing.exit_code(within_seconds=60) == 17
+    assert "the token service is away" in failing.stderr
+    assert failing.message().reason is StartReason.AUTHENTICATION_FAILED
+
+
+@pytest.mark.parametrize(
+    ("token", "reason", "code"),
+    [("no.such:token", StartReason.HANDLER_NOT_FOUND, 11), ("tokens:asked", StartReason.HANDLER_UNSUITABLE, 13)],
+)
+def test_a_function_that_is_not_there_is_told(program, settings_for, token, reason, code):
+    """With the settings' field, not the handler's."""
+    failed = _program(program, settings_for, "127.0.0.1:1", token).start()
+    assert failed.exit_code() == code
+    assert (failed.message().reason, failed.message().field) == (reason, "spec.source.kafka.oauthToken")
+
+
+def test_oauthbearer_without_a_source_of_tokens_is_refused(program, settings_for):
+    """Before anything connects."""
+    settings = settings_for("orders")
+    settings["source"]["kafka"] |= {"security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER"}
+    failed = program(settings).start()
+    assert failed.exit_code() == 10
+    assert "oauth_token" in failed.message().remedy
+
+
+def _produce(broker: Kafka, count: int) -> None:
+    from confluent_kafka import Producer
+
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    for number in range(count):
+        producer.produce("orders", b"%d" % number)
+    assert producer.flush(20) == 0
