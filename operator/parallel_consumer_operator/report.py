@@ -154,11 +154,12 @@ _FIGURES_IN_MESSAGE = frozenset({ConditionType.TUNING_ACTIVE, ConditionType.SATU
 
 def events(before: ParallelConsumerStatus, after: ParallelConsumerStatus, written: Written) -> Sequence[Event]:
     """Return what people should read of a pass; nothing when nothing changed."""
-    found = [Event(EventType.NORMAL, "Created", f"Created {title}.") for title in written.created]
-    found += [
-        Event(EventType.NORMAL, "Repaired", f"Restored {title}, which was changed by someone else.")
-        for title in written.repaired
-    ]
+    found: list[Event] = []
+    if written.created:
+        found.append(Event(EventType.NORMAL, "Created", f"Created {', '.join(written.created)}."))
+    if written.repaired:
+        restored = ", ".join(written.repaired)
+        found.append(Event(EventType.NORMAL, "Repaired", f"Restored {restored}, which someone else had changed."))
     if written.rollout_cause:
         causes = ", ".join(written.rollout_cause)
         found.append(Event(EventType.NORMAL, "RollingOut", f"A change of {causes} restarts the pods."))
