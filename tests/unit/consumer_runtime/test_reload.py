@@ -1,4 +1,3 @@
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -148,7 +147,7 @@ def test_going_back_to_what_is_in_force_cures_a_rejection(volume, consumer, watc
 def test_a_file_that_vanishes_is_a_rejection(volume, consumer, watch):
     """Someone deleted the ConfigMap's key; the consumer runs on."""
     watch.look()
-    os.unlink(volume.folder / "..data")
+    (volume.folder / "..data").unlink()
     watch.look()
     assert watch.rejected is not None
     assert "No such file" in watch.rejected.remedy
