@@ -1,0 +1,86 @@
+"""The one handler of each work, for every Python system: does the work, then marks the message.
+
+`handle` is for systems that call functions, `handle_async` for those that await coroutines; both take any object with
+`partition` and `offset`, and are made for the job in this process's environment when they are first asked for. A mark
+costs about 70 ns, the same for all.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from benchmarks.compare import job as jobs
+from benchmarks.compare import marks
+from benchmarks.compare.job import Job, Kind
+
+_MULTIPLIER, _ADDEND, _MASK = 1_103_515_245, 12_345, 0x7FFFFFFF
+
+
+def compute(iterations: int) -> int:
+    """Run a generator of pseudo-random numbers: work that cannot be left out without its result being wrong."""
+    value = 1
+    for _ in range(iterations):
+        value = (value * _MULTIPLIER + _ADDEND) & _MASK
+    return value
+
+
+def iterations_of(seconds: float) -> int:
+    """Calibrate: turns of `compute` in `seconds` of a core of this machine; the best of five, by CPU time."""
+    probe = 200_000
+    best = float("inf")
+    for _ in range(5):
+        started = time.process_time()
+        compute(probe)
+        best = min(best, time.process_time() - started)
+    return max(int(seconds * probe / best), 1)
+
+
+def made(job: Job) -> Callable[[Any], None]:
+    """Return the function that does this job's work."""
+    marked, bases = marks.mapped(job.marks), job.bases
+    seconds, iterations = job.work_seconds, job.iterations
+    expected = compute(iterations) if job.kind is Kind.CPU else 0
+
+    def noop(message: Any) -> None:
+        marked[bases[message.partition] + message.offset] += 1
+
+    def wait(message: Any) -> None:
+        time.sleep(seconds)
+        marked[bases[message.partition] + message.offset] += 1
+
+    def calculate(message: Any) -> None:
+        if compute(iterations) == expected:
+            marked[bases[message.partition] + message.offset] += 1
+
+    return {Kind.NOOP: noop, Kind.IO: wait, Kind.CPU: calculate}[job.kind]
+
+
+def made_async(job: Job) -> Callable[[Any], Awaitable[None]]:
+    """Return the coroutine function that does this job's work."""
+    marked, bases, seconds = marks.mapped(job.marks), job.bases, job.work_seconds
+    clock = time.monotonic
+
+    async def noop(message: Any) -> None:
+        marked[bases[message.partition] + message.offset] += 1
+
+    async def wait(message: Any) -> None:
+        # uvloop rounds 0.5 ms to nothing: whoever sleeps too short sleeps again.
+        ends = clock() + seconds
+        left = seconds
+        while left > 0:
+            await asyncio.sleep(left)
+            left = ends - clock()
+        marked[bases[message.partition] + message.offset] += 1
+
+    return wait if job.kind is Kind.IO else noop
+
+
+def __getattr__(name: str) -> Any:
+    """Make `handle` or `handle_async` for the job in the environment; once."""
+    makers: dict[str, Callable[[Job], Any]] = {"handle": made, "handle_async": made_async}
+    if name not in makers:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    handler = makers[name](jobs.of_environment())
+    globals()[name] = handler
+    return handler

@@ -1,0 +1,110 @@
+"""build/compare.json: written after every run, and read again by `--resume`. Not here: figures (`ratios`), printing."""
+
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks.compare import ratios
+from benchmarks.compare.environments import frozen_digests
+from benchmarks.compare.errors import CompareError
+from benchmarks.compare.measure import RunResult
+from benchmarks.compare.works import TARGETS, WORKS, System
+
+_PACKAGES = ("confluent-kafka", "uvloop", "aiokafka")
+
+
+@dataclass
+class Store:
+    """What has been measured so far, and where it is kept."""
+
+    path: Path
+    parameters: dict[str, Any]
+    """What makes runs comparable; runs of other parameters are never mixed in."""
+    runs: dict[tuple[str, System], list[RunResult]] = field(default_factory=dict)
+    missing: dict[tuple[str, System], str] = field(default_factory=dict)
+
+    def add(self, title: str, system: System, result: RunResult) -> None:
+        """Keep a run and write the file."""
+        self.runs.setdefault((title, system), []).append(result)
+        self.save()
+
+    def miss(self, title: str, system: System, reason: str) -> None:
+        """Keep why there is no run, and write the file."""
+        self.missing[title, system] = reason
+        self.save()
+
+    def done(self, title: str, system: System) -> int:
+        """Return how many rounds there are."""
+        return len(self.runs.get((title, system), []))
+
+    def save(self) -> None:
+        """Write the file whole, by a rename."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_suffix(".draft")
+        draft.write_text(json.dumps(self.document(), indent=2) + "\n")
+        draft.replace(self.path)
+
+    def document(self) -> dict[str, Any]:
+        """Return what the file holds."""
+        values, reasons = ratios.ratios(self.runs, self.missing)
+        works = {work.title: work for work in WORKS}
+        return {
+            "parameters": self.parameters,
+            "machine": machine(),
+            "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "frozen": frozen_digests(),
+            "void": ratios.void(self.runs),
+            "results": [ratios.row(works[title], system, found) for (title, system), found in self.runs.items()],
+            "ratios": values,
+            "reasons": reasons,
+            "targets": TARGETS,
+            "notes": {"latency_ms": "null: a drained backlog has no latency worth the name"},
+            "runs": [
+                {"work": title, "system": system.value, **asdict(run)}
+                for (title, system), found in self.runs.items()
+                for run in found
+            ],
+            "missing": [
+                {"work": title, "system": system.value, "reason": reason}
+                for (title, system), reason in self.missing.items()
+            ],
+        }
+
+
+def machine() -> dict[str, Any]:
+    """Return what figures depend on."""
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "broker": "on the same cores",
+        "load_1_minute": round(os.getloadavg()[0], 1),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def resumed(path: Path, parameters: dict[str, Any]) -> Store:
+    """Return what a run with the same parameters left; empty without one.
+
+    Raises CompareError: the file is of other parameters, or cannot be read.
+    """
+    if not path.exists():
+        return Store(path, parameters)
+    try:
+        document = json.loads(path.read_text())
+        found = document["parameters"]
+        runs = document["runs"]
+    except (ValueError, KeyError) as error:
+        raise CompareError(f"{path} cannot be resumed: {error!r}; move it away") from error
+    if found != parameters:
+        raise CompareError(f"{path} was measured with {found}, this run has {parameters}; move it away")
+    store = Store(path, parameters)
+    for run in runs:
+        key = (run.pop("work"), System(run.pop("system")))
+        store.runs.setdefault(key, []).append(RunResult(**run))
+    return store
