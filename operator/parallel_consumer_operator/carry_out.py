@@ -45,6 +45,8 @@ class Applied:
     """What this process applied: an object whose stored form never equals ours is not applied again and again."""
 
     versions: dict[tuple[KindRef, str], tuple[str, str]] = field(default_factory=dict)
+    absent: set[tuple[KindRef, str]] = field(default_factory=set)
+    """Objects seen not to be there, as they should not: nobody but us makes one that is ours."""
 
     def settled(self, live: Manifest, wanted: Manifest) -> bool:
         """Return whether exactly this was applied, and nobody changed the object since."""
@@ -52,6 +54,7 @@ class Applied:
 
     def remember(self, stored: Manifest, wanted: Manifest) -> None:
         """Note what was applied, and what the API server made of it."""
+        self.absent.discard(_place(stored))
         self.versions[_place(stored)] = (_hash_of(wanted), _version(stored))
 
 
@@ -76,7 +79,7 @@ async def carry_out(
     for manifest, found in zip(wanted.wanted, live, strict=True):
         await _object(port, owner, manifest, found, written, applied)
     for kind, name in wanted.unwanted:
-        await _remove(port, key, owner, kind, name)
+        await _remove(port, key, owner, kind, name, applied)
     return written
 
 
@@ -130,10 +133,13 @@ def _note(written: Written, manifest: Manifest, live: Manifest | None) -> None:
         written.updated.append(_title(manifest))
 
 
-async def _remove(port: Port, key: Key, owner: Owner, kind: KindRef, name: str) -> None:
+async def _remove(port: Port, key: Key, owner: Owner, kind: KindRef, name: str, applied: Applied) -> None:
+    if (kind, name) in applied.absent:
+        return
     live = await port.child(key, kind, name)
     if live is not None and desired.is_owned(live, owner):
         await port.delete(key, kind, name)
+    applied.absent.add((kind, name))
 
 
 def _taken(live: Manifest) -> Problem:

@@ -169,14 +169,13 @@ class Cluster:
         """See `Port.post_event`."""
         body = event_manifest(resource, event, identity=self._identity, now=datetime.now(UTC))
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-        before = await self._read(_EVENT, namespace, name)
-        if before is None:
-            await self._ask(
-                "create", _EVENT, self._client.create(self._kind(_EVENT), body=body, namespace=namespace, **_OPTIONS)
-            )
-            return
-        again = {"count": int(before.get("count") or 1) + 1, "lastTimestamp": body["lastTimestamp"]}
-        await self._merge(_EVENT, namespace, name, again)
+        try:
+            made = self._client.create(self._kind(_EVENT), body=body, namespace=namespace, **_OPTIONS)
+            await self._ask("create", _EVENT, made)
+        except ConflictError:
+            before = await self._read(_EVENT, namespace, name) or body
+            again = {"count": int(before.get("count") or 1) + 1, "lastTimestamp": body["lastTimestamp"]}
+            await self._merge(_EVENT, namespace, name, again)
 
     async def touch_pod(self, key: Key, pod: str, value: str) -> None:
         """See `Port.touch_pod`."""

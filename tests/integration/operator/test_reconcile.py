@@ -45,7 +45,7 @@ def test_a_resource_gets_its_children_and_its_status(lab: Any, operator: Any) ->
     header, row = lab.done("get", "pcon", "orders").splitlines()
     assert header.split() == ["NAME", "MODE", "READY", "LAG", "IN-FLIGHT", "TUNING", "REASON", "AGE"]
     assert row.split()[:3] == ["orders", "async", "0"]
-    assert "Created Deployment orders." in lab.events("Created")
+    assert "Deployment orders" in lab.eventually(lambda: lab.events("Created"))[0]
 
 
 def test_effective_values_are_told_with_their_source(lab: Any, operator: Any) -> None:
