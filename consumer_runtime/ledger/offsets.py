@@ -93,6 +93,11 @@ class PartitionOffsets:
         return self.position - self.watermark
 
     @property
+    def is_refilling(self) -> bool:
+        """Whether messages among those that a commit listed are still to arrive: what they fill shrinks the map."""
+        return self.arrived < self._base + len(self._finished)
+
+    @property
     def gaps(self) -> int:
         """Unfinished ranges below the highest finished offset."""
         return self._finished.count(b"\x00\x01", self.watermark - self._base)

@@ -183,7 +183,12 @@ class KafkaSource:
         return self._commits.metadata_characters(assignment)
 
     def is_narrow(self, assignment: PartitionOffsets) -> bool:
-        """Return whether the map fills three quarters of its room, or the ledger its span."""
+        """Return whether the map fills three quarters of its room, or the ledger its span.
+
+        Not before everything that a restored map speaks of has arrived: only that can shrink it.
+        """
+        if assignment.is_refilling:
+            return False
         return self.metadata_bytes(assignment) > _NARROW_CHARACTERS or assignment.span >= SPAN_AT_MOST
 
     def close(self, now: float) -> None:

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from consumer_runtime.ledger import codec
+from consumer_runtime.ledger.offsets import Progress
 
 pytestmark = pytest.mark.kafka
 
@@ -174,3 +175,22 @@ def test_messages_that_retention_deleted_are_told(topic, running, capfd):
     assert sorted(offsets) == list(range(40, 100))
     assert "messages deleted before they were consumed" in said
     assert "30" in said
+
+
+def test_a_map_that_nearly_fills_its_room_does_not_stop_its_partition(topic, running):
+    """What could shrink the map is still to be fetched, so the partition must not wait for it to shrink."""
+    draw = random.Random(1)
+    finished = bytes([0, *(draw.random() < 0.5 for _ in range(24_998)), 1])
+    metadata = codec.encode(Progress(0, finished)).text
+    assert len(metadata) > codec.TEXT_CHARACTERS_AT_MOST * codec.NARROW_ABOVE_PERCENT // 100
+    topic.produce([(0, b"%d" % (number % 100), b"") for number in range(26_000)])
+    commit(topic, 0, metadata)
+    ran = set()
+
+    async def work(message) -> None:
+        ran.add(message.offset)
+
+    expected = {offset for offset in range(26_000) if offset >= len(finished) or not finished[offset]}
+    with running(topic.settings(execution={"max_in_flight": 64}), work) as consumer:
+        consumer.wait_for(lambda: consumer.finished() == len(expected))
+    assert ran == expected

@@ -200,3 +200,14 @@ def test_what_arrives_again_below_a_trimmed_ledger_is_finished() -> None:
     assert offsets.arrived == 101
     assert offsets.arrive(101, count) is False
     assert [offset for offset in (count - 1, count, count + 100) if offsets.is_finished(offset)] == [count - 1]
+
+
+def test_a_restored_map_is_refilling_until_all_of_it_has_arrived():
+    """Fetching must go on until then, however large the map: what is missing from it was not fetched yet."""
+    offsets = ledger(10, b"\x00\x01\x01\x00\x01")
+    assert offsets.is_refilling
+    offsets.arrive(10, 4)
+    assert offsets.is_refilling
+    offsets.arrive(14, 1)
+    assert not offsets.is_refilling
+    assert not ledger(10).is_refilling
