@@ -1,8 +1,9 @@
 """Coroutines on a loop of their own thread: batches in by one call, completions out once per turn of the loop.
 
-On 3.12 and later tasks start eagerly, so that a handler which never waits costs no turn; a coroutine is never stepped
-by hand, since `asyncio.timeout` and others want a real task. Not here: order (the control loop releases a shard's next
-message on completion), how many run at once (it submits no more than that).
+A task runs one message after the other as long as calls never wait, with one more task standing by to go on when one
+does: a handler that never waits costs no task, one that waits has its own. A coroutine is never stepped by hand, since
+`asyncio.timeout` and others want a real task. Not here: order (the control loop releases a shard's next message on
+completion), how many run at once (it submits no more than that).
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
 from typing import Any
 
 import structlog
@@ -37,13 +39,17 @@ _log = structlog.get_logger(__name__)
 class _Running:
     """One call under way: a message, or the batch that a handler asked for."""
 
-    __slots__ = ("is_cancelled", "messages", "started_at", "task")
+    __slots__ = ("argument", "is_cancelled", "started_at", "task")
 
-    def __init__(self, messages: list[Message], started_at: float) -> None:
-        self.messages = messages
+    def __init__(self, argument: Any, started_at: float, task: "asyncio.Task[None] | None") -> None:
+        self.argument = argument
         self.started_at = started_at
-        self.task: asyncio.Task[None] | None = None
+        self.task = task
         self.is_cancelled = False
+
+    @property
+    def messages(self) -> list[Message]:
+        return self.argument if isinstance(self.argument, list) else [self.argument]
 
 
 class AsyncEngine:
@@ -61,6 +67,11 @@ class AsyncEngine:
         self._timeout = execution.task_timeout_ms / 1000
         self._loop = _new_loop()
         self._thread = threading.Thread(target=self._run_loop, name="handlers", daemon=True)
+        self._waiting: deque[Any] = deque()
+        """What calls are to be made with, before the loop turns."""
+        self._standby: asyncio.Task[None] | None = None
+        self._handovers = 0
+        """Changes whenever something else ran on the loop that takes from, or adds to, what waits."""
         self._running: dict[_Running, None] = {}
         self._overdue: set[_Running] = set()
         self._finished = Completions()
@@ -158,23 +169,36 @@ class AsyncEngine:
                 self._loop.close()
 
     def _begin_on_loop(self, messages: list[Message]) -> None:
+        self._handovers += 1
         size = self._handler.batch_size
         if size:
-            for start in range(0, len(messages), size):
-                batch = messages[start : start + size]
-                self._start_on_loop(batch, batch)
-            return
-        for message in messages:
-            self._start_on_loop(message, [message])
+            self._waiting.extend(messages[start : start + size] for start in range(0, len(messages), size))
+        else:
+            self._waiting.extend(messages)
+        self._stand_by()
 
-    def _start_on_loop(self, argument: Any, messages: list[Message]) -> None:
-        running = _Running(messages, time.monotonic())
-        self._running[running] = None
-        running.task = _start_task(self._loop, self._attempt(argument, running))
+    def _stand_by(self) -> None:
+        if self._standby is None:
+            self._standby = self._loop.create_task(self._run_waiting())
 
-    async def _attempt(self, argument: Any, running: _Running) -> None:
+    async def _run_waiting(self) -> None:
+        """Make calls until one waits, fails, or leaves the context changed: each of those was the last of its task."""
+        self._standby = None
+        self._handovers += 1
+        task, clean, waiting = asyncio.current_task(), copy_context(), self._waiting
+        while waiting:
+            running = _Running(waiting.popleft(), time.monotonic(), task)
+            if waiting:
+                self._stand_by()
+            self._running[running] = None
+            handovers = self._handovers
+            is_done = await self._attempt(running)
+            if not is_done or handovers != self._handovers or not _is_unchanged(clean):
+                return
+
+    async def _attempt(self, running: _Running) -> bool:
         try:
-            await self._call(argument)
+            await self._call(running.argument)
         except asyncio.CancelledError as error:
             if running.is_cancelled:
                 self._fail(running, timed_out(self._timeout))
@@ -183,8 +207,14 @@ class AsyncEngine:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
             self._fail(running, raised(error))
         else:
-            self._finished.done += running.messages
+            if self._handler.batch_size:
+                self._finished.done += running.messages
+            else:
+                self._finished.done.append(running.argument)
+            self._end_attempt(running)
+            return not running.is_cancelled
         self._end_attempt(running)
+        return False
 
     def _fail(self, running: _Running, cause: Any) -> None:
         now = time.monotonic()
@@ -194,9 +224,10 @@ class AsyncEngine:
     def _end_attempt(self, running: _Running) -> None:
         elapsed = time.monotonic() - running.started_at
         self._statistics.busy_seconds += elapsed
-        self._statistics.handler_seconds.observe(elapsed, len(running.messages))
-        self._running.pop(running, None)
-        self._overdue.discard(running)
+        self._statistics.handler_seconds.observe(elapsed, len(running.argument) if self._handler.batch_size else 1)
+        del self._running[running]
+        if running.is_cancelled:
+            self._overdue.discard(running)
         if not self._is_flushing:
             self._is_flushing = True
             self._loop.call_soon(self._flush_on_loop)
@@ -238,6 +269,7 @@ class AsyncEngine:
         _log.error("the handler blocks the event loop", seconds=round(blocked, 1), stack=stack)
 
     async def _end(self) -> None:
+        self._waiting.clear()
         tasks = [each.task for each in self._running if each.task is not None]
         for task in tasks:
             task.cancel()
@@ -255,15 +287,12 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _start_lazily(loop: asyncio.AbstractEventLoop, attempt: Any) -> "asyncio.Task[None]":
-    return loop.create_task(attempt)
-
-
-def _start_eagerly(loop: asyncio.AbstractEventLoop, attempt: Any) -> "asyncio.Task[None]":
-    return asyncio.Task(attempt, loop=loop, eager_start=True)  # type: ignore[call-arg]  # 3.12 and later
-
-
-_start_task = _start_eagerly if sys.version_info >= (3, 12) else _start_lazily
+def _is_unchanged(clean: Context) -> bool:
+    """Whether the next call would see nothing of what the last one set; the same map is known as such in one step."""
+    try:
+        return copy_context() == clean
+    except Exception:  # noqa: BLE001 - values are the user's, and may not be comparable
+        return False
 
 
 async def _called(hook: Callable[[], object]) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from contextvars import ContextVar
 
 import pytest
 
@@ -189,3 +190,74 @@ def test_a_plain_function_is_refused():
     """It would block the loop; the remedy names the modes that fit."""
     with pytest.raises(StartFailure, match="use mode thread"):
         AsyncEngine(wrap(print), ExecutionSettings())
+
+
+def test_context_of_one_call_is_not_seen_by_the_next(make):
+    """What a handler binds, such as a logger's context, is gone for the next message, whether or not it waits."""
+    bound: ContextVar[int | None] = ContextVar("bound", default=None)
+    seen = []
+
+    async def work(each: Message) -> None:
+        seen.append(bound.get())
+        bound.set(each.offset)
+        if each.offset % 2:
+            await asyncio.sleep(0)
+
+    engine = make(work)
+    engine.submit([message(offset) for offset in range(20)])
+    collect(engine, 20)
+    assert seen == [None] * 20
+
+
+def test_values_that_refuse_to_be_compared_harm_nobody(make):
+    """A context may hold anything, such as an array."""
+
+    class Incomparable:
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("ambiguous")
+
+        __hash__ = None
+
+    bound: ContextVar[object] = ContextVar("bound", default=None)
+    bound.set(Incomparable())
+
+    async def work(each: Message) -> None:
+        bound.set(Incomparable())
+
+    engine = make(work)
+    engine.submit([message(offset) for offset in range(5)])
+    assert len(collect(engine, 5).done) == 5
+
+
+def test_calls_that_wait_stop_nobody_behind_them(make):
+    """All of a batch run at once, in whichever order those that wait and those that do not stand."""
+    gate = asyncio.Event()
+    started = []
+
+    async def work(each: Message) -> None:
+        started.append(each.offset)
+        if each.offset % 3 == 0:
+            await gate.wait()
+        if each.offset == 29:
+            gate.set()
+
+    engine = make(work)
+    engine.submit([message(offset) for offset in range(30)])
+    assert len(collect(engine, 30).done) == 30
+    assert sorted(started) == list(range(30))
+
+
+def test_calls_that_wait_have_tasks_of_their_own(make):
+    """What is left behind in a task, such as a cancellation to come, is never another message's."""
+    tasks = []
+
+    async def work(each: Message) -> None:
+        tasks.append(asyncio.current_task())
+        await asyncio.sleep(0)
+
+    engine = make(work)
+    engine.submit([message(offset) for offset in range(10)])
+    collect(engine, 10)
+    engine.submit([message(offset) for offset in range(10)])
+    collect(engine, 10)
+    assert len({id(task) for task in tasks}) == 20
