@@ -300,21 +300,27 @@ def _again_with_log_context(another: Callable[[], Handler]) -> Handler:
 
 
 def _binding(call: Callable[[Any], Any], *, is_async: bool) -> Callable[[Any], Any]:
-    """Tell the log which message the handler is at: about 0.2 us a call."""
-    bind = current_message.set
+    """Tell the log which message the handler is at, for as long as it is: about 0.3 us a call."""
+    bind, unbind = current_message.set, current_message.reset
     if is_async:
 
         @functools.wraps(call)
         async def bound_async(message: Any) -> Any:
-            bind(message)
-            return await call(message)
+            token = bind(message)
+            try:
+                return await call(message)
+            finally:
+                unbind(token)
 
         return bound_async
 
     @functools.wraps(call)
     def bound(message: Any) -> Any:
-        bind(message)
-        return call(message)
+        token = bind(message)
+        try:
+            return call(message)
+        finally:
+            unbind(token)
 
     return bound
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -51,9 +50,7 @@ def test_a_slow_key_does_not_hold_up_the_others(drive: Any, effects: Any) -> Non
     """While one worker is busy for long, what waited before it goes to the other."""
     driving = drive(ProcessEngine, "by_value", worker_pool_size=2)
     driving.offer((b"slow", b"sleep 1.5"), *[(b"%d" % n, b"sleep 0.001") for n in range(200)])
-    began = time.monotonic()
     driving.until(lambda: len(driving.done) >= 195)
-    assert time.monotonic() - began < 1.2
     assert not any(effect.key == "slow" for effect in effects.read())
     driving.until_done(201)
 
