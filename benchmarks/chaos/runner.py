@@ -31,6 +31,7 @@ from testbed.kafka import Kafka
 TICK_SECONDS = 0.05
 ADDED_PARTITIONS = 4
 _LOOK_EVERY_SECONDS = 0.5
+_ASSIGNED_WITHIN_SECONDS = 90.0
 _ORPHAN_GRACE_SECONDS = 3.0
 _DEAD_LETTER_PARTITIONS = 2
 
@@ -103,6 +104,7 @@ def _set_up(case: Case, broker: Kafka, root: Path) -> Stage:
 def _play(stage: Stage, patience_seconds: float, tick: Callable[[Stage], None]) -> None:
     for member in range(1, MEMBERS + 1):
         stage.group.start(member)
+    _wait_until_assigned(stage)
     stage.started = time.monotonic()
     stage.load.start()
     waiting = deque(schedule(stage.case))
@@ -115,6 +117,17 @@ def _play(stage: Stage, patience_seconds: float, tick: Callable[[Stage], None]) 
         time.sleep(TICK_SECONDS)
     stage.load.require_delivered()
     _wait_until_finished(stage, patience_seconds, tick)
+
+
+def _wait_until_assigned(stage: Stage) -> None:
+    """Faults must strike a group that works, however long a busy machine takes to start it."""
+    deadline = time.monotonic() + _ASSIGNED_WITHIN_SECONDS
+    logs = [stage.group.event_log(member, 1) for member in range(1, MEMBERS + 1)]
+    while not all(log.exists() and log.stat().st_size for log in logs):
+        stage.group.watch()
+        if stage.group.unasked_exits or time.monotonic() > deadline:
+            raise ChaosError(f"the consumers did not get their partitions; see their logs in {stage.folder}")
+        time.sleep(TICK_SECONDS)
 
 
 def _wait_until_finished(stage: Stage, patience_seconds: float, tick: Callable[[Stage], None]) -> None:
