@@ -46,7 +46,7 @@ class Control:
     def changed(self, manifest: Manifest) -> None:
         """Take note of a resource as it is now: start its loop, wake it, or let it be when only the status changed."""
         metadata = manifest["metadata"]
-        key, uid, seen = Key(metadata["namespace"], metadata["name"]), metadata["uid"], _digest(metadata)
+        key, uid, seen = Key(metadata["namespace"], metadata["name"]), metadata["uid"], digest(metadata)
         loop = self._loops.get(key)
         if loop is not None and loop.uid != uid:
             self.gone(key, loop.uid)
@@ -64,6 +64,10 @@ class Control:
         loop = self._loops.get(key)
         if loop is not None:
             loop.woken.set()
+
+    def known(self) -> list[tuple[Key, str]]:
+        """Return each resource and the digest of it that the watch told last."""
+        return [(key, loop.seen) for key, loop in self._loops.items()]
 
     def gone(self, key: Key, uid: str) -> None:
         """End a resource's loop, and wake those that it stood in the way of."""
@@ -111,7 +115,8 @@ class Control:
         return float(BACKOFF_SECONDS[min(loop.failures, len(BACKOFF_SECONDS)) - 1])
 
 
-def _digest(metadata: dict[str, Any]) -> str:
+def digest(metadata: dict[str, Any]) -> str:
+    """Return what a person can change of a resource, in one comparable text."""
     return json.dumps(
         [metadata.get("generation"), metadata.get("annotations"), metadata.get("deletionTimestamp")], sort_keys=True
     )

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 STALE_SECONDS = 180.0
-"""A watch of an API server gives an event or a bookmark every minute; three silent minutes mean that it is dead."""
+"""Without a sign of life for so long (`freshness` looks for one every 45 s) the process is to be restarted."""
 
 
 class OperatorMetrics:
@@ -49,12 +49,12 @@ class Liveness:
         self._heard_at: float | None = None
 
     def heard(self) -> None:
-        """Note a sign of life from the API server."""
+        """Note that the watch is up to date."""
         self._heard_at = self._clock()
 
     @property
     def silent_seconds(self) -> float:
-        """Seconds since the last sign of life; 0 before the first."""
+        """Seconds since the watch was last seen up to date; 0 before the first look."""
         return 0.0 if self._heard_at is None else self._clock() - self._heard_at
 
     @property
@@ -71,7 +71,7 @@ async def serve(metrics: OperatorMetrics, liveness: Liveness, *, host: str, port
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def show_health(_request: web.Request) -> web.Response:
-        silent = f"the watch has been silent for {liveness.silent_seconds:.0f} s"
+        silent = f"the watch has told nothing of what changed for {liveness.silent_seconds:.0f} s"
         return web.Response(status=200 if liveness.alive else 503, text="ok" if liveness.alive else silent)
 
     application = web.Application()

@@ -8,7 +8,6 @@ from typing import Any
 import kopf
 
 from parallel_consumer_operator.control import Control
-from parallel_consumer_operator.exposition import Liveness
 from parallel_consumer_operator.port import Key
 from parallel_consumer_operator.resource import names
 
@@ -16,13 +15,12 @@ _CHILDREN = (("", "v1", "configmaps"), ("", "v1", "pods"), ("", "v1", "serviceac
 _OURS = f"{names.LABEL_MANAGED_BY}={names.FIELD_MANAGER}"
 
 
-def registry(control: Control, liveness: Liveness) -> kopf.OperatorRegistry:
+def registry(control: Control) -> kopf.OperatorRegistry:
     """Return kopf's registry with our handlers."""
     made = kopf.OperatorRegistry()
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=made)
     async def _resource(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's own names
-        liveness.heard()
         if type == "DELETED":
             control.gone(Key(body["metadata"]["namespace"], body["metadata"]["name"]), body["metadata"]["uid"])
         else:
@@ -33,7 +31,6 @@ def registry(control: Control, liveness: Liveness) -> kopf.OperatorRegistry:
         return kopf.login_with_service_account(**said) or kopf.login_with_kubeconfig(**said)
 
     async def _child(body: kopf.Body, **_: Any) -> None:
-        liveness.heard()
         name = body["metadata"].get("labels", {}).get(names.LABEL_NAME)
         if name:
             control.wake(Key(body["metadata"]["namespace"], name))

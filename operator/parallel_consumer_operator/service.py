@@ -11,6 +11,7 @@ from parallel_consumer_operator import handlers
 from parallel_consumer_operator.cluster import connect
 from parallel_consumer_operator.control import Control
 from parallel_consumer_operator.exposition import Liveness, OperatorMetrics, serve
+from parallel_consumer_operator.freshness import listen
 from parallel_consumer_operator.leader import lead
 from parallel_consumer_operator.port import Key
 from parallel_consumer_operator.prometheus import Prometheus
@@ -41,9 +42,11 @@ async def run(settings: OperatorSettings) -> None:
 
         async def work(ended: asyncio.Event) -> None:
             control = Control(reconciler, metrics)
+            listening = asyncio.create_task(listen(cluster, control, liveness))
             try:
-                await _watch(control, liveness, settings, ended)
+                await _watch(control, settings, ended)
             finally:
+                listening.cancel()
                 await control.stop()
 
         if settings.leader_elect:
@@ -54,10 +57,10 @@ async def run(settings: OperatorSettings) -> None:
     _log.info("operator ended")
 
 
-async def _watch(control: Control, liveness: Liveness, settings: OperatorSettings, stop: asyncio.Event) -> None:
+async def _watch(control: Control, settings: OperatorSettings, stop: asyncio.Event) -> None:
     _log.info("watching", namespaces=list(settings.namespaces) or "all")
     await kopf.operator(
-        registry=handlers.registry(control, liveness),
+        registry=handlers.registry(control),
         settings=handlers.settings(),
         namespaces=settings.namespaces,
         clusterwide=not settings.namespaces,

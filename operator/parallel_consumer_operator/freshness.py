@@ -1,0 +1,50 @@
+"""Finds out whether the watch is still alive: what it told of resources is compared with what a read of them says.
+
+A quiet watch is not a dead one: kopf hands on neither bookmarks nor reconnections, and a quiet cluster says nothing
+for hours. Not here: what follows from it (`exposition.Liveness`, and the kubelet).
+"""
+
+import asyncio
+import itertools
+
+import structlog
+
+from parallel_consumer_operator.control import Control, digest
+from parallel_consumer_operator.errors import ClusterError
+from parallel_consumer_operator.exposition import Liveness
+from parallel_consumer_operator.port import Port
+
+INTERVAL_SECONDS = 45.0
+"""Three comparisons that fail in a row, and the process counts as deaf (`exposition.STALE_SECONDS`)."""
+RESOURCES_AT_ONCE = 20
+"""Compared each time, in turn: a bound on reads, whatever the number of resources."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def listen(
+    port: Port, control: Control, liveness: Liveness, *, interval_seconds: float = INTERVAL_SECONDS
+) -> None:
+    """Note a sign of life whenever the watch is up to date; runs until cancelled."""
+    for turn in itertools.count():
+        if await is_fresh(port, control, turn):
+            liveness.heard()
+        await asyncio.sleep(interval_seconds)
+
+
+async def is_fresh(port: Port, control: Control, turn: int) -> bool:
+    """Return whether the watch told of some resources what they are now; without resources there is nothing to tell.
+
+    An API server that cannot be asked proves nothing against the watch, and a restart would not help.
+    """
+    known = control.known()
+    first = turn * RESOURCES_AT_ONCE % max(len(known), 1)
+    for key, seen in known[first : first + RESOURCES_AT_ONCE]:
+        try:
+            manifest = await port.resource(key)
+        except ClusterError:
+            return True
+        if manifest is not None and digest(manifest["metadata"]) != seen and (key, seen) in control.known():
+            _log.warning("the watch has not told of a change yet", resource=str(key))
+            return False
+    return True
