@@ -61,6 +61,7 @@ def on_testbed(progress: Progress) -> Place:
     """Bring everything up and return where it is; on a running testbed only the images may be built anew."""
     testbed.up(progress=progress)
     cluster, kafka, prometheus = testbed.Kubernetes(), testbed.Kafka(), testbed.Prometheus()
+    cluster.build_helm(progress)
     for stage, tag in IMAGES.items():
         cluster.build_image(stage, tag, progress)
     return Place(

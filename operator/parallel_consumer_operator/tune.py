@@ -178,4 +178,7 @@ def _record(subject: TuneSubject, policy: Policy, window: Window, decision: Deci
         gates=tuple(hit.gate.value for hit in decision.hits),
         verdict=decision.judgement.verdict if decision.judgement else None,
     )
-    _LOG.info("tuning decision", **line.model_dump(mode="json", by_alias=True))
+    # A hold for the same reason as before says nothing new; at DEBUG every decision is there to be replayed.
+    again = isinstance(decision.action, Hold) and decision.reason == subject.memory.reason
+    tell = _LOG.debug if again else _LOG.info
+    tell("tuning decision", **line.model_dump(mode="json", by_alias=True))
