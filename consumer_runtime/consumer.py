@@ -19,6 +19,7 @@ from consumer_runtime.engines.process import ProcessEngine
 from consumer_runtime.engines.single import SingleEngine
 from consumer_runtime.engines.thread import ThreadEngine
 from consumer_runtime.errors import StartFailure
+from consumer_runtime.garbage import collected_in_larger_steps
 from consumer_runtime.handler import Handler, Reference, refer, wrap
 from consumer_runtime.handler_options import Options, with_options
 from consumer_runtime.sources.kafka import KafkaSource
@@ -82,7 +83,8 @@ class ParallelConsumer:
         While no broker answers it keeps trying, with `problem` set. Raises StartFailure for what only a change mends:
         a missing topic, refused credentials or access, a handler that hangs.
         """
-        self._loop.run()
+        with collected_in_larger_steps():
+            self._loop.run()
 
     def stop(self) -> None:
         """Ask `run` to end; returns at once. Safe from any thread and from signal handlers."""

@@ -4,6 +4,7 @@ Loop: consume a batch, split it by the key's hash, send each worker its part in 
 batches of a worker are unanswered. The worker builds the message object, calls the handler, and answers with a byte.
 """
 
+import gc
 import marshal
 import multiprocessing
 import signal
@@ -48,6 +49,7 @@ class _Worker:
 
 def _work(job: Job, pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    gc.set_threshold(10_000)
     handle = made(job)
     while data := pipe.recv_bytes():
         now = time.monotonic()

@@ -7,8 +7,10 @@ never begun. Not here: which shard goes to which lane (`process_routing`), when 
 """
 
 import signal
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+from itertools import accumulate, islice
 
 from consumer_runtime.engines.engine import Completions, EngineStatistics, FailureKind, error_names
 from consumer_runtime.engines.failures import Raised, failure
@@ -159,20 +161,21 @@ class Lane:
 
     def _take(self, count: int, out: Completions) -> list[Raw]:
         """Move up to `count` messages to the pipe; those whose assignment was closed meanwhile are handed back."""
-        pending, pipe = self.pending, self.pipe
-        raws: list[Raw] = []
-        size = 0
-        while pending and len(raws) < count and size < _FRAME_BYTES:
-            message = pending.popleft()
-            assignment = message.assignment
-            if assignment is not None and not assignment.is_open:
-                out.bounced.append(message)
-                continue
-            if message.value is not None:
-                size += len(message.value)
-            pipe.append(message)
-            raws.append(_raw(message))
-        return raws
+        pending = self.pending
+        sizes = [len(each.value) if each.value else 0 for each in islice(pending, count)]
+        if sum(sizes) > _FRAME_BYTES:
+            del sizes[bisect_left(list(accumulate(sizes)), _FRAME_BYTES) + 1 :]
+        taken = [pending.popleft() for _ in sizes]
+        if any(each is not None and not each.is_open for each in {message.assignment for message in taken}):
+            out.bounced += [each for each in taken if each.assignment is not None and not each.assignment.is_open]
+            taken = [each for each in taken if each.assignment is None or each.assignment.is_open]
+        self.pipe.extend(taken)
+        return [
+            (each.topic, each.partition, each.offset, each.key, each.value, each.headers, each.timestamp)
+            if each.attempt == 1
+            else _raw_again(each)
+            for each in taken
+        ]
 
     def _take_started(self, started: Started) -> None:
         if started.reason:
@@ -251,11 +254,11 @@ class Lane:
         self._opened += shards
 
 
-def _raw(message: Message) -> Raw:
-    first = (
-        message.topic, message.partition, message.offset, message.key, message.value, message.headers, message.timestamp
+def _raw_again(message: Message) -> Raw:
+    return (
+        message.topic, message.partition, message.offset, message.key, message.value, message.headers,
+        message.timestamp, None, message.fetched_at, message.attempt,
     )  # fmt: skip
-    return first if message.attempt == 1 else (*first, None, message.fetched_at, message.attempt)
 
 
 def _lost(how: str) -> Raised:

@@ -47,9 +47,8 @@ class Routing:
 
     def route(self, messages: list[Message]) -> None:
         """Put messages before lanes, in order."""
-        shard_of, lanes, count = self._shard, self._lane, self._count
-        for message in messages:
-            shard = shard_of(message)
+        lanes, count = self._lane, self._count
+        for message, shard in zip(messages, map(self._shard, messages), strict=True):
             if shard is None:
                 lane = self._next()
             else:
@@ -61,9 +60,8 @@ class Routing:
 
     def leave(self, messages: Iterable[Message]) -> None:
         """Take notice that messages are with the engine no more."""
-        shard_of, count = self._shard, self._count
-        for message in messages:
-            shard = shard_of(message)
+        count = self._count
+        for shard in map(self._shard, messages):
             if shard is not None:
                 count[hash(shard) & _MASK] -= 1
 

@@ -27,6 +27,7 @@ from consumer_runtime.engines.process_cell import Cell
 from consumer_runtime.engines.process_channel import Frames, frame
 from consumer_runtime.engines.process_entry import restore, spelled_for_parent
 from consumer_runtime.errors import StartFailure
+from consumer_runtime.garbage import collected_in_larger_steps
 from consumer_runtime.message import Message
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class Worker:
     def _run_each(self, call: Callable[[Message], Any], messages: list[Raw]) -> None:
         """Run one message per call. The hot path: locals, one clock reading a message, no call of ours."""
         clock, begin, buckets, passed_over = time.monotonic, self._cell.begin, self._buckets, self._passed_over
-        index, started_at = self._index, clock()
+        index, started_at, shortest = self._index, clock(), LATENCY_BUCKETS[0]
         self._answered_at = started_at
         for raw in messages:
             if passed_over and self._shard(raw) in passed_over:
@@ -206,7 +207,7 @@ class Worker:
                 _leave_fork(error)
             now = clock()
             seconds = now - started_at
-            buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+            buckets[0 if seconds <= shortest else bisect_left(LATENCY_BUCKETS, seconds)] += 1
             self._busy += seconds
             index += 1
             if error is not None:
@@ -338,6 +339,6 @@ def main(channel_descriptor: int, cell_descriptor: int, parent: int) -> None:
         os.set_inheritable(descriptor, False)
     cell = Cell(cell_descriptor)
     os.close(cell_descriptor)
-    with socket.socket(fileno=channel_descriptor) as channel:
+    with collected_in_larger_steps(), socket.socket(fileno=channel_descriptor) as channel:
         status = Worker(channel, cell).run()
     sys.exit(status)

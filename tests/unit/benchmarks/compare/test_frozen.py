@@ -9,8 +9,8 @@ from consumer_runtime.sources.properties import consumer_properties
 
 DIGESTS = {
     "bare_async.py": "e7b28e714b1c5976a7bcc545889c5d4bb2adbb6e39a653456060e138289b7227",
-    "bare_pipes.py": "24dd21c2fcc072e26bfd4e46b3aef85c01eb351df33e67ebccd0e417f8fb747b",
-    "client.py": "0eefd55de130f04e11f775e0fd170f9f4f7be2c717e15e5c9e292f53fb748f02",
+    "bare_pipes.py": "e6bb2fab8c8f5de62e073c60efb5ab519c7631bb0c330c9626e7513ee6f0712c",
+    "client.py": "7a49bfe5c3069452cdc53e9539b9ba6c137684a21a04c3081ad59b8741491cc3",
     "raw.py": "687e2ac55e76eda805bfc95be53f00d4fb7810a16ec3679741052ae22d470614",
 }
 _GROUP_AND_COMMIT = {
