@@ -13,6 +13,9 @@ import pytest
 import yaml
 from made_pods import MadePod
 
+from testbed import programs
+from testbed.programs import Program
+
 NAMESPACE = 'sh"op\\1'
 """Not a namespace that Kubernetes allows: what has to be escaped is here."""
 WINDOW = 6
@@ -42,7 +45,8 @@ def start_prometheus(
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     log = (folder / "log").open("wb")
-    command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    program = str(programs.path(Program.PROMETHEUS))
+    command = [program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     command += [f"--web.listen-address=127.0.0.1:{port}", *options]
     return subprocess.Popen(command, stdout=log, stderr=log), f"127.0.0.1:{port}"
 

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-from conftest import LONG_WINDOW, NAMESPACE, WINDOW, free_port, start_prometheus, wait_for
 from made_pods import GROWTH, RATE, RETRIES, SERVICE, MadePod
+from made_server import LONG_WINDOW, NAMESPACE, WINDOW, free_port, start_prometheus, wait_for
 
 from parallel_consumer_operator.errors import MetricsUnavailableError
 from parallel_consumer_operator.prometheus import Access, Prometheus
