@@ -31,7 +31,7 @@ demo-cluster: $(STAMP) ## The same on a real cluster, of the testbed or CLUSTER=
 	$(BIN)/python -m testbed.demo --cluster $(CLUSTER) $(ARGS)
 
 test: $(STAMP) ## Unit, simulation, and integration on a real Kafka: all that needs no cluster
-	$(BIN)/pytest -m "not cluster" --ignore=tests/e2e tests $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not cluster" --ignore=tests/e2e tests $(ARGS)
 
 test-cluster: $(STAMP) ## Integration on a real API server, the chart, and end to end on pods
 	$(BIN)/pytest -m cluster tests $(ARGS)
