@@ -85,7 +85,6 @@ class _Comparison:
         self.rounds = rounds
         self.systems = systems
         self.failed = False
-        self.iterations: dict[float, int] = {}
         self.kafka = Kafka()
 
     def measure(self, chosen: list[Work], messages: int) -> bool:
@@ -143,9 +142,9 @@ class _Comparison:
     def _iterations(self, work: Work) -> int:
         if work.kind is not Kind.CPU:
             return 0
-        if work.seconds not in self.iterations:
-            self.iterations[work.seconds] = iterations_of(work.seconds)
-        return self.iterations[work.seconds]
+        if work.name not in self.kept.iterations:
+            self.kept.iterations[work.name] = iterations_of(work.seconds)
+        return self.kept.iterations[work.name]
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ class Store:
     """What makes runs comparable; runs of other parameters are never mixed in."""
     runs: dict[tuple[str, System], list[RunResult]] = field(default_factory=dict)
     missing: dict[tuple[str, System], str] = field(default_factory=dict)
+    iterations: dict[str, int] = field(default_factory=dict)
+    """Turns of the computing loop by the work's name: calibrated once, so that all rounds do the same work."""
 
     def add(self, title: str, system: System, result: RunResult) -> None:
         """Keep a run and write the file."""
@@ -55,6 +57,7 @@ class Store:
         works = {work.title: work for work in WORKS}
         return {
             "parameters": self.parameters,
+            "iterations": self.iterations,
             "machine": machine(),
             "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "frozen": frozen_digests(),
@@ -103,7 +106,7 @@ def resumed(path: Path, parameters: dict[str, Any]) -> Store:
         raise CompareError(f"{path} cannot be resumed: {error!r}; move it away") from error
     if found != parameters:
         raise CompareError(f"{path} was measured with {found}, this run has {parameters}; move it away")
-    store = Store(path, parameters)
+    store = Store(path, parameters, iterations=document.get("iterations", {}))
     for run in runs:
         key = (run.pop("work"), System(run.pop("system")))
         store.runs.setdefault(key, []).append(RunResult(**run))

@@ -71,8 +71,10 @@ def test_selection_by_title_or_name():
 def test_store_goes_on_where_it_stopped(tmp_path):
     """What was measured is not measured again."""
     path = tmp_path / "compare.json"
-    Store(path, PARAMETERS).add("noop/single", System.RAW, result(5.0))
-    assert store.resumed(path, PARAMETERS).runs == {("noop/single", System.RAW): [result(5.0)]}
+    Store(path, PARAMETERS, iterations={"cpu1": 7}).add("noop/single", System.RAW, result(5.0))
+    resumed = store.resumed(path, PARAMETERS)
+    assert resumed.runs == {("noop/single", System.RAW): [result(5.0)]}
+    assert resumed.iterations == {"cpu1": 7}
 
 
 def test_store_refuses_runs_of_other_parameters(tmp_path):
