@@ -64,6 +64,7 @@ class AsyncEngine:
             raise _unsuitable(handler, remedy)
         self._handler = handler
         self._call = handler.call
+        self._is_batched = handler.wants_batch
         self._timeout = execution.task_timeout_ms / 1000
         self._loop = _new_loop()
         self._thread = threading.Thread(target=self._run_loop, name="handlers", daemon=True)
@@ -185,36 +186,26 @@ class AsyncEngine:
         """Make calls until one waits, fails, or leaves the context changed: each of those was the last of its task."""
         self._standby = None
         self._handovers += 1
-        task, clean, waiting = asyncio.current_task(), copy_context(), self._waiting
+        task, clean, waiting, call = asyncio.current_task(), copy_context(), self._waiting, self._call
         while waiting:
             running = _Running(waiting.popleft(), time.monotonic(), task)
-            if waiting:
-                self._stand_by()
+            if waiting and self._standby is None:
+                self._standby = self._loop.create_task(self._run_waiting())
             self._running[running] = None
             handovers = self._handovers
-            is_done = await self._attempt(running)
-            if not is_done or handovers != self._handovers or not _is_unchanged(clean):
+            try:
+                await call(running.argument)
+            except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - the user's code may raise anything
+                self._fail(running, timed_out(self._timeout) if _is_ours(error, running) else raised(error))
+                self._end_attempt(running)
                 return
-
-    async def _attempt(self, running: _Running) -> bool:
-        try:
-            await self._call(running.argument)
-        except asyncio.CancelledError as error:
-            if running.is_cancelled:
-                self._fail(running, timed_out(self._timeout))
-            else:
-                self._fail(running, raised(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
-            self._fail(running, raised(error))
-        else:
-            if self._handler.batch_size:
-                self._finished.done += running.messages
+            if self._is_batched:
+                self._finished.done += running.argument
             else:
                 self._finished.done.append(running.argument)
             self._end_attempt(running)
-            return not running.is_cancelled
-        self._end_attempt(running)
-        return False
+            if running.is_cancelled or handovers != self._handovers or not _is_unchanged(clean):
+                return
 
     def _fail(self, running: _Running, cause: Any) -> None:
         now = time.monotonic()
@@ -224,7 +215,7 @@ class AsyncEngine:
     def _end_attempt(self, running: _Running) -> None:
         elapsed = time.monotonic() - running.started_at
         self._statistics.busy_seconds += elapsed
-        self._statistics.handler_seconds.observe(elapsed, len(running.argument) if self._handler.batch_size else 1)
+        self._statistics.handler_seconds.observe(elapsed, len(running.argument) if self._is_batched else 1)
         del self._running[running]
         if running.is_cancelled:
             self._overdue.discard(running)
@@ -285,6 +276,11 @@ def _new_loop() -> asyncio.AbstractEventLoop:
         return asyncio.new_event_loop()
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return loop
+
+
+def _is_ours(error: BaseException, running: _Running) -> bool:
+    """Whether a call ended since we cancelled it for its timeout."""
+    return running.is_cancelled and isinstance(error, asyncio.CancelledError)
 
 
 def _is_unchanged(clean: Context) -> bool:
