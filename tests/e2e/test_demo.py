@@ -34,6 +34,16 @@ def processed(pods: list[dict[str, Any]]) -> int:
     return total
 
 
+def changes(status: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the history's entries that changed settings."""
+    return [entry for entry in status["tuning"]["history"] if entry["kind"] in ("Step", "Rollback")]
+
+
+def is_settled(status: dict[str, Any]) -> bool:
+    """Whether there is exactly one generation of the settings for each change, beside the first."""
+    return bool(status["effective"]["configGeneration"] == 1 + len(changes(status)))
+
+
 def identity(pods: list[dict[str, Any]]) -> set[tuple[str, int]]:
     """Return which pods these are, and how often their containers were restarted."""
     return {(pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"]) for pod in pods}
@@ -110,15 +120,15 @@ def test_a_killed_operator_finishes_its_step_once_and_the_consumer_never_notices
     before = processed(consumers())
     time.sleep(2)
     assert processed(consumers()) > before, "the consumer stopped when its operator was killed"
+    # One generation for the first settings, and one for each change: none was written twice, none left out. A change
+    # stands in the history a moment before it is written, so wait for the two to agree.
     deadline = time.monotonic() + 120
-    while len(status()["tuning"]["changeTimes"]) < 2 and time.monotonic() < deadline:
-        time.sleep(0.5)
-    after = status()
+    while (len(changes(after := status())) < 2 or not is_settled(after)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert len(changes(after)) >= 2, after["tuning"]
+    assert is_settled(after), after
     assert demo.operator_pod()["status"]["containerStatuses"][0]["restartCount"] >= 1
-    assert len(after["tuning"]["changeTimes"]) >= 2, after["tuning"]
-    # One generation for the first settings, and one for each step: none was written twice, none left out.
-    assert after["effective"]["configGeneration"] == 1 + len(after["tuning"]["changeTimes"]), after["effective"]
-    ids = [entry["id"] for entry in after["tuning"]["history"] if entry["kind"] == "Step"]
+    ids = [entry["id"] for entry in changes(after)]
     assert len(ids) == len(set(ids))
     assert killed["id"] in ids
     assert identity(consumers()) == begun
