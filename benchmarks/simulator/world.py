@@ -60,8 +60,8 @@ class World:
         """As the pods last heard from the broker."""
         self.applied_at = begin
         self.out_of_memory_at: float | None = None
-        self.turned = 0
-        """Counts reassignments; partitions move on by one pod with each."""
+        self._turned = 0
+        # Counts reassignments; partitions move on by one pod with each.
         self._held_until = begin
         self._downstream_active = 0
         self._events: list[Event] = []
@@ -72,6 +72,7 @@ class World:
         self._arrived_until = begin
         self._cpu = workload.service.cpu_ms / 1_000
         self._waits_downstream = workload.service.latency_ms_p50 > 0
+        self._assign()
         self._plan()
 
     # -- time ----------------------------------------------------------------------------------------------------------
@@ -135,9 +136,19 @@ class World:
         self._at(self.now + END_OFFSET_SECONDS, self._ask_end_offsets)
 
     def owner(self, partition: int) -> int:
-        """Return the pod that has a partition; pods that are away have none."""
+        """Return the pod that has a partition, -1 while none has; pods that are away have none."""
+        return next((index for index, mine in enumerate(self._assigned) if partition in mine), -1)
+
+    def assigned(self, index: int) -> list[int]:
+        """Return the partitions of a pod."""
+        return self._assigned[index]
+
+    def _assign(self) -> None:
         there = [index for index, pod in enumerate(self.pods) if pod.alive_from <= self.now]
-        return there[(partition + self.turned) % len(there)] if there else -1
+        self._assigned: list[list[int]] = [[] for _ in self.pods]
+        for number in range(len(self.partitions)):
+            if there:
+                self._assigned[there[(number + self._turned) % len(there)]].append(number)
 
     def _poll(self, index: int, pod: Pod) -> None:
         if pod is not self.pods[index]:
@@ -155,16 +166,14 @@ class World:
 
     def _take(self, index: int, pod: Pod, wanted: int) -> int:
         self._arrive()
-        mine = [number for number in range(len(self.partitions)) if self.owner(number) == index]
-        left = wanted
+        mine, left = self._assigned[index], wanted
+        ahead = [(int(self.partitions[number].arrived) - self.partitions[number].taken, number) for number in mine]
+        ahead.sort()
         # Each takes its part of the batch, the fuller ones what others leave.
-        for place, number in enumerate(
-            sorted(mine, key=lambda each: self.partitions[each].arrived - self.partitions[each].taken)
-        ):
-            partition = self.partitions[number]
-            count = min(int(partition.arrived) - partition.taken, left // (len(mine) - place))
+        for place, (available, number) in enumerate(ahead):
+            count = min(available, left // (len(ahead) - place))
             if count > 0:
-                partition.taken += count
+                self.partitions[number].taken += count
                 left -= count
                 pod.admit(self._keys.take(number, count), number, self.now)
         return wanted - left
@@ -184,8 +193,7 @@ class World:
             self._downstream_active += 1
             done += next(self._waits) * factor
             failed = errors > 0 and self._chance.random() * 100 < errors
-        stuck_until = self._stuck_until(message)
-        self._at(max(done, stuck_until), self._return, index, pod, message, failed)
+        self._at(done, self._return, index, pod, message, failed)
 
     def _strain(self) -> tuple[float, float]:
         """Return the latency factor and the error percentage that a call meets now."""
@@ -210,16 +218,13 @@ class World:
         else:
             pod.counters.failed += failed
             pod.finished(message, self.now)
-            self._acknowledge(message)
+            self.partitions[message.partition].done += 1
         self._start(index, pod)
 
     def _retry(self, index: int, pod: Pod, message: Message) -> None:
         if pod is self.pods[index]:
             pod.ready.appendleft(message)
             self._start(index, pod)
-
-    def _acknowledge(self, message: Message) -> None:
-        self.partitions[message.partition].done += 1
 
     # -- faults --------------------------------------------------------------------------------------------------------
 
@@ -235,6 +240,7 @@ class World:
 
     def _stick(self, fault: Fault) -> None:
         partition = self.partitions[fault.partition % len(self.partitions)]
+        # The stuck message is a watermark that stands still; that it also holds a worker is left out.
         partition.stuck_at = partition.done
         owner = self.owner(fault.partition % len(self.partitions))
         if owner >= 0:
@@ -246,13 +252,9 @@ class World:
         for pod in self.pods:
             pod.oldest_stuck = None
 
-    def _stuck_until(self, message: Message) -> float:
-        """The stuck message itself is only a watermark; that it holds a worker, too, is left out."""
-        del message
-        return 0.0
-
     def _rebalance(self) -> None:
-        self.turned += 1
+        self._turned += 1
+        self._assign()
         self._held_until = self.now + REBALANCE_SECONDS
         for pod in self.pods:
             pod.counters.rebalances += 1
@@ -263,7 +265,7 @@ class World:
         for message in (*old.ready, *itertools.chain.from_iterable(old.waiting.values())):
             self.partitions[message.partition].taken -= 1
         lost = old.held - len(old.ready) - sum(map(len, old.waiting.values()))
-        mine = [partition for number, partition in enumerate(self.partitions) if self.owner(number) == index]
+        mine = [self.partitions[number] for number in self._assigned[index]]
         for place in range(lost):
             if mine:
                 mine[place % len(mine)].taken -= 1
