@@ -140,7 +140,7 @@ def _calls(release: Release, since: str = "") -> list[dict[str, Any]]:
     return [
         call
         for call in found
-        if call["user"]["username"] == who and "responseStatus" in call and call["requestReceivedTimestamp"] > since
+        if call["user"].get("username") == who and "responseStatus" in call and call["requestReceivedTimestamp"] > since
     ]
 
 
