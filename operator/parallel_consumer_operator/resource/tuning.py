@@ -81,7 +81,7 @@ class Objective(Model):
     catch_up_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
     """In how many seconds a backlog beyond the target shall be worked off."""
     max_latency_ms_p99: Annotated[int, Field(ge=1, le=3_600_000)] | None = None
-    """99th percentile from admission to completion, in milliseconds, that must not be exceeded; none by default."""
+    """99th percentile of the handler's own time, in milliseconds, that must not be exceeded; none by default."""
 
 
 class KnobTuning(Model):

@@ -117,7 +117,7 @@ class Baseline(StatusModel):
     service_micros: Count
     """The handler's own mean time, in microseconds."""
     latency_ms_p99: Count
-    """From admission to completion."""
+    """99th percentile of the handler's own time."""
     pauses_milli: Count
     """Pauses for backpressure, in thousandths per second and pod."""
     replicas: Annotated[int, Field(ge=0, le=100_000)]

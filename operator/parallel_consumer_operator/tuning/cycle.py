@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from consumer_runtime.contract.settings import Mode
 from parallel_consumer_operator.resource.tuning import Knob
-from parallel_consumer_operator.resource.tuning_status import TuningStatus
+from parallel_consumer_operator.resource.tuning_status import Direction, TuningStatus
 from parallel_consumer_operator.tuning.observation import Circumstances, Measurement, Window
 from parallel_consumer_operator.tuning.policy import Policy
 
@@ -111,6 +111,17 @@ def cpu_headroom(cycle: Cycle, seen: Measurement) -> bool:
 
 
 def over_latency(cycle: Cycle, seen: Measurement) -> bool:
-    """Whether the 99th percentile from admission to completion is over its objective, if there is one."""
+    """Whether the 99th percentile of the handler's own time is over its objective, if there is one.
+
+    Not the time from admission: while we are behind it is the wait in our own look-ahead, which lowering lengthens.
+    """
     limit = cycle.policy.spec.objective.max_latency_ms_p99
-    return limit is not None and (seen.latency_seconds_p99 or 0.0) * 1_000 > limit
+    return limit is not None and (seen.service_seconds_p99 or 0.0) * 1_000 > limit
+
+
+def latency_is_the_handlers_own(cycle: Cycle) -> bool:
+    """Whether lowering was tried against the latency and did not help: then it does not forbid raising either."""
+    return any(
+        block.knob is Knob.MAX_IN_FLIGHT and block.direction is Direction.DOWN and cycle.now < block.until
+        for block in cycle.memory.blocked
+    )

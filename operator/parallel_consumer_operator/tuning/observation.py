@@ -45,8 +45,10 @@ class Measurement(Seen):
     service_seconds: Amount | None
     """The handler's own mean time for one attempt; None when nothing was attempted."""
     service_seconds_long: Amount | None
+    service_seconds_p99: Amount | None
+    """99th percentile of the handler's own time; None when nothing was attempted."""
     latency_seconds_p99: Amount | None
-    """From admission to completion; None when nothing was completed."""
+    """From admission to completion, for people: behind, it is mostly the wait in our own look-ahead."""
     error_ratio: Share
     """Attempts that failed, of all attempts."""
     dead_letter_failed_ratio: Share

@@ -88,13 +88,13 @@ def _of_flow(scope: Scope) -> dict[str, str]:
 
 def _of_time(scope: Scope) -> dict[str, str]:
     short, long, handler = scope.window, scope.long_window, metrics.HANDLER_SECONDS
-    buckets = f"sum by ({RESOURCE}, le) ({_rate(scope, metrics.PROCESSING_LATENCY, short, part='_bucket')})"
     return {
         "service_sum": _sum(_rate(scope, handler, short, part="_sum")),
         "service_count": _sum(_rate(scope, handler, short, part="_count")),
         "service_sum_long": _sum(_rate(scope, handler, long, part="_sum")),
         "service_count_long": _sum(_rate(scope, handler, long, part="_count")),
-        "latency_seconds_p99": f"histogram_quantile(0.99, {buckets})",
+        "service_seconds_p99": _p99(scope, handler),
+        "latency_seconds_p99": _p99(scope, metrics.PROCESSING_LATENCY),
         "oldest_task_seconds": _max(_now(scope, metrics.OLDEST_TASK)),
     }
 
@@ -141,6 +141,11 @@ def _of_pods(scope: Scope) -> dict[str, str]:
         "rebalances": _max(_over(scope, "increase", metrics.REBALANCES, scope.window)),
         "rebalances_long": _max(_over(scope, "increase", metrics.REBALANCES, scope.long_window)),
     }
+
+
+def _p99(scope: Scope, histogram: Metric) -> str:
+    buckets = _rate(scope, histogram, scope.window, part="_bucket")
+    return f"histogram_quantile(0.99, sum by ({RESOURCE}, le) ({buckets}))"
 
 
 def _now(scope: Scope, metric: Metric) -> str:
@@ -210,7 +215,6 @@ _ABSENT_IS_NONE = frozenset(
 are there is checked first: then, and only then, absent means that nothing has happened."""
 _ABSENT_WITHOUT_PARTITIONS = frozenset({"backlog", "backlog_peak_long", "backlog_slope", "hottest"})
 _ABSENT_WITHOUT_LIMIT = "memory_ratio"
-_NAN_WITHOUT_EVENTS = "latency_seconds_p99"
 
 
 def measurement(answer: Answer | None, *, pods: Collection[str], window: int) -> Measurement:
@@ -243,7 +247,8 @@ def measurement(answer: Answer | None, *, pods: Collection[str], window: int) ->
         partitions=round(value.amount("partitions")),
         service_seconds=_mean_of(value.amount("service_sum"), value.amount("service_count")),
         service_seconds_long=_mean_of(value.amount("service_sum_long"), value.amount("service_count_long")),
-        latency_seconds_p99=value.latency(),
+        service_seconds_p99=value.percentile("service_seconds_p99"),
+        latency_seconds_p99=value.percentile("latency_seconds_p99"),
         error_ratio=_share(value.amount("failed") + value.amount("retried"), attempts),
         dead_letter_failed_ratio=_share(value.amount("dead_letter_failed"), value.amount("dead_lettered")),
         commit_failed_ratio=_share(value.amount("commit_failures"), COMMITS_PER_SECOND),
@@ -307,8 +312,9 @@ class _Figures:
             raise MetricsUnavailableError(f"{name} is negative: {value}")
         return value
 
-    def latency(self) -> float | None:
-        value = self._figures.get(_NAN_WITHOUT_EVENTS, math.nan)
+    def percentile(self, name: str) -> float | None:
+        """Return a percentile; it is not a number where nothing happened."""
+        value = self._figures.get(name, math.nan)
         return value if math.isfinite(value) and value >= 0 else None
 
 

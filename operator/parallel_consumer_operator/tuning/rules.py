@@ -18,6 +18,7 @@ from parallel_consumer_operator.tuning.cycle import (
     cpu_headroom,
     cpu_share,
     lag,
+    latency_is_the_handlers_own,
     limit_reached,
     over_latency,
     required_rate,
@@ -94,12 +95,12 @@ def downstream_saturated(cycle: Cycle, seen: Measurement) -> Finding:
 
 
 def latency_over_objective(cycle: Cycle, seen: Measurement) -> Finding:
-    """The latency objective is missed while messages wait in our own queues: take in less."""
+    """The handler's p99 is over its objective while the limit is full: fewer at once may be faster each; lower."""
     if not over_latency(cycle, seen) or not limit_reached(cycle, seen):
         return None
     value, limit = cycle.value(Knob.MAX_IN_FLIGHT), cycle.policy.spec.objective.max_latency_ms_p99
     wanted = math.floor(value * LATENCY_FACTOR)
-    text = f"p99 is {(seen.latency_seconds_p99 or 0) * 1_000:.0f} ms, the objective {limit} ms, and the limit is full"
+    text = f"p99 is {(seen.service_seconds_p99 or 0) * 1_000:.0f} ms, the objective {limit} ms, and the limit is full"
     return Proposal(Rule.LATENCY_OVER_OBJECTIVE, Knob.MAX_IN_FLIGHT, wanted, wanted, text)
 
 
@@ -127,7 +128,9 @@ def limit_binding(cycle: Cycle, seen: Measurement) -> Finding:
     """Behind, the limit full, service time flat and CPU to spare: the limit holds us back; raise it by Little's law."""
     if not behind(cycle, seen) or not limit_reached(cycle, seen) or workers_busy(cycle, seen):
         return None
-    if _service_growth(seen) > FLAT or over_latency(cycle, seen) or not cpu_headroom(cycle, seen):
+    if _service_growth(seen) > FLAT or not cpu_headroom(cycle, seen):
+        return None
+    if over_latency(cycle, seen) and not latency_is_the_handlers_own(cycle):
         return None
     value = cycle.value(Knob.MAX_IN_FLIGHT)
     text = f"{_lag_text(cycle, seen)}, the limit of {value} in flight is reached at {seen.rate:.0f}/s"
@@ -136,9 +139,7 @@ def limit_binding(cycle: Cycle, seen: Measurement) -> Finding:
 
 def workers_all_busy(cycle: Cycle, seen: Measurement) -> Finding:
     """Workers are busy for more than 85 % of the time and messages queue: add workers, as far as the CPU goes."""
-    if not workers_busy(cycle, seen) or not (behind(cycle, seen) or over_latency(cycle, seen)):
-        return None
-    if not cpu_headroom(cycle, seen):
+    if not workers_busy(cycle, seen) or not behind(cycle, seen) or not cpu_headroom(cycle, seen):
         return None
     share = busy_share(cycle, seen.busy, seen)
     text = (
@@ -207,7 +208,7 @@ def _raise(cycle: Cycle, seen: Measurement, rule: Rule, knob: Knob, text: str) -
     that carries another rate is in proportion to it; the same holds for workers that are busy and polls that are full.
     """
     needed = required_rate(cycle, seen)
-    if seen.rate >= needed and not over_latency(cycle, seen):
+    if seen.rate >= needed:
         return _catching_up(cycle, seen)
     value = cycle.value(knob)
     ideal = max(value + 1, math.ceil(value * HEADROOM * needed / seen.rate)) if seen.rate > 0 else value + 1

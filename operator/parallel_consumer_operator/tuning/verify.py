@@ -48,7 +48,7 @@ def baseline(cycle: Cycle, seen: Measurement) -> Baseline:
         arrivals_milli=round(seen.arrivals * 1_000),
         lag_seconds=round(min(lag(seen), 2.0**31)),
         service_micros=round((seen.service_seconds or 0) * 1_000_000),
-        latency_ms_p99=round((seen.latency_seconds_p99 or 0) * 1_000),
+        latency_ms_p99=round((seen.service_seconds_p99 or 0) * 1_000),
         pauses_milli=round(seen.pauses_per_second * 1_000),
         replicas=cycle.circumstances.ready_replicas,
     )
@@ -96,7 +96,7 @@ def _judge_raise(cycle: Cycle, step: OpenVerify, seen: Measurement) -> Outcome:
     proportional = step.to_value / step.from_value - 1
     rates = f"{before:.0f}/s -> {seen.rate:.0f}/s ({gain:+.0%})"
     if over_latency(cycle, seen) and not _was_over_latency(cycle, step):
-        text = f"{rates}, but p99 rose to {(seen.latency_seconds_p99 or 0) * 1_000:.0f} ms, over its objective"
+        text = f"{rates}, but p99 rose to {(seen.service_seconds_p99 or 0) * 1_000:.0f} ms, over its objective"
         return _not_paid(text, step.to_value)
     if _reached_target(cycle, step, seen):
         return _paid(f"lag fell from {step.baseline.lag_seconds} s to {lag(seen):.0f} s", _pace(gain, proportional))
@@ -132,7 +132,7 @@ def _judge_lowering(cycle: Cycle, step: OpenVerify, seen: Measurement) -> Outcom
         calmed = seen.pauses_per_second <= (1 - CALMED) * step.baseline.pauses_milli / 1_000
         return _paid(rates) if calmed and gain >= -LOST else _not_paid(rates, step.from_value)
     if step.rule == Rule.LATENCY_OVER_OBJECTIVE:
-        better = (seen.latency_seconds_p99 or 0) * 1_000 <= (1 - LOST) * step.baseline.latency_ms_p99
+        better = (seen.service_seconds_p99 or 0) * 1_000 <= (1 - LOST) * step.baseline.latency_ms_p99
         return _paid(rates) if better else _not_paid(f"{rates}, p99 no better", step.from_value)
     better = (seen.service_seconds or 0) * 1_000_000 <= (1 - RELIEF) * step.baseline.service_micros
     return _not_paid(f"{rates}, service time no better", step.from_value) if lost and not better else _paid(rates)
