@@ -72,6 +72,8 @@ def _admit(cycle: Cycle, seen: Measurement, proposal: rules.Proposal, no_raise: 
         return _Answer(hold=Hold(Gate.BLOCKED, text), saturation=saturation if direction is Direction.UP else None)
     goal = cycle.policy.clamp(proposal.knob, wanted)
     if goal == value or (goal > value) is not (direction is Direction.UP):
+        if proposal.rule is Rule.OVERPROVISIONED:
+            return _Answer()
         text = f"{proposal.message}; {rules.advice(cycle, seen, proposal)}"
         uncapped = KnobValues().having(proposal.knob, min(100_000, max(1, proposal.ideal)))
         saturation = Saturation(reason=Quiet.AT_BOUND, message=text, uncapped=uncapped)
