@@ -156,7 +156,8 @@ def workers_all_busy(cycle: Cycle, seen: Measurement) -> Finding:
 
 def thrash(cycle: Cycle, seen: Measurement) -> Finding:
     """Partitions are paused and resumed all the time, or gaps grow after a rebalance: take less per poll."""
-    toggling = seen.pauses_per_second > THRASH_PAUSES and not behind(cycle, seen)
+    # With a backlog, pausing is how a limit works; without one it is a poll that takes too much at a time.
+    toggling = seen.pauses_per_second > THRASH_PAUSES and _lag_long(seen) < cycle.target_lag / 10
     growing = (
         seen.rebalances_long > 0 and seen.gaps_slope * cycle.policy.spec.behavior.window_seconds > seen.gaps / 2 > 0
     )
@@ -238,10 +239,14 @@ def _idle_for_long(cycle: Cycle, seen: Measurement) -> bool:
     quiet = cycle.since(max(filter(None, (cycle.memory.stable_since, cycle.memory.last_change)), default=None))
     if quiet is None or quiet < cycle.policy.long_window:
         return False
-    lag_long = seen.backlog_peak_long / seen.rate_long if seen.rate_long > 0 else math.inf
+    return _lag_long(seen) <= cycle.target_lag / 2 and seen.limit_full_long < NEVER
+
+
+def _lag_long(seen: Measurement) -> float:
+    """Return the longest lag of the long window in seconds."""
     if seen.backlog_peak_long < 1:
-        lag_long = 0.0
-    return lag_long <= cycle.target_lag / 2 and seen.limit_full_long < NEVER
+        return 0.0
+    return seen.backlog_peak_long / seen.rate_long if seen.rate_long > 0 else math.inf
 
 
 def _more_pods(cycle: Cycle, seen: Measurement) -> str:

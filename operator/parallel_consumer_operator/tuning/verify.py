@@ -19,6 +19,8 @@ INPUT_MOVED = 0.3
 """Arrivals that changed by more than this share make a comparison of rates meaningless."""
 LOST = 0.05
 """A raise after which this share less is finished has done harm; the best value lies below it."""
+SLOWER = 1.25
+"""Service time over that before the step from which on the downstream is strained by it."""
 RELIEF = 0.1
 """Lowering for service time or latency has to improve it by this share, or the rate lost was lost for nothing."""
 CALMED = 0.2
@@ -103,9 +105,19 @@ def _judge_raise(cycle: Cycle, step: OpenVerify, seen: Measurement) -> Outcome:
     if _was_over_latency(cycle, step) and not over_latency(cycle, seen):
         return _paid(f"{rates}, and p99 is within its objective", _pace(gain, proportional))
     if gain < min(cycle.policy.spec.verify.min_gain_percent / 100, proportional / 2):
-        return _not_paid(rates, step.to_value if gain < -LOST else step.from_value)
+        return _not_paid(rates, step.to_value if gain < -LOST or _jumped_over(cycle, step, seen) else step.from_value)
     trimmed = _worth_trimming_to(cycle, step, seen, gain)
     return Outcome(Judgement(Verdict.PAID, rates), _pace(gain, proportional), trim_to=trimmed)
+
+
+def _jumped_over(cycle: Cycle, step: OpenVerify, seen: Measurement) -> bool:
+    """Whether the best value may lie inside a large step: the rate is the same at both ends, but calls became slower.
+
+    A downstream that collapses beyond its knee looks like that, and so does one that was full before; a second, smaller
+    step tells them apart.
+    """
+    slower = (seen.service_seconds or 0) * 1_000_000 > SLOWER * step.baseline.service_micros
+    return slower and cycle.memory.paces.of(step.knob) is not Pace.CAREFUL
 
 
 def _worth_trimming_to(cycle: Cycle, step: OpenVerify, seen: Measurement, gain: float) -> int | None:
@@ -115,7 +127,7 @@ def _worth_trimming_to(cycle: Cycle, step: OpenVerify, seen: Measurement, gain: 
     """
     if step.knob is not Knob.MAX_IN_FLIGHT or not behind(cycle, seen) or not limit_reached(cycle, seen):
         return None
-    if (seen.service_seconds or 0) * 1_000_000 <= 1.25 * step.baseline.service_micros:
+    if (seen.service_seconds or 0) * 1_000_000 <= SLOWER * step.baseline.service_micros:
         return None
     enough = math.ceil(step.from_value * (1 + gain) * 1.05)
     return enough if enough < step.to_value * (1 - cycle.policy.tolerance) else None
