@@ -201,5 +201,5 @@ def _slope(points: list[tuple[float, float]]) -> float:
     if len(points) < 2:
         return 0.0
     middle_x, middle_y = _mean([x for x, _ in points]), _mean([y for _, y in points])
-    spread = sum((x - middle_x) ** 2 for x, _ in points)
+    spread: float = sum((x - middle_x) ** 2 for x, _ in points)
     return float(sum((x - middle_x) * (y - middle_y) for x, y in points) / spread)
