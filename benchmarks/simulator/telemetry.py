@@ -164,7 +164,7 @@ def _rate(samples: list[Sample], name: str) -> float:
 
 def _growth(samples: list[Sample], name: str) -> float:
     elapsed = samples[-1].at - samples[0].at
-    return min(1.0, (getattr(samples[-1], name) - getattr(samples[0], name)) / elapsed)
+    return min(1.0, float(getattr(samples[-1], name) - getattr(samples[0], name)) / elapsed)
 
 
 def percentile(pods: list[list[Sample]], name: str, share: float = 0.99) -> float | None:
