@@ -36,7 +36,7 @@ control_plane, kubernetes, prometheus, alertmanager, and the programs helm, helm
 started it takes down, what was up stays.
 
 Built parts are kept in ~/.cache/parallel-consumer-testbed (PARALLEL_CONSUMER_TESTBED_CACHE), the running state in
-run/<n> below it. PARALLEL_CONSUMER_TESTBED_INSTANCE, 0 to 9, tells testbeds apart that run side by side: each has its
+run/<n> below it. PARALLEL_CONSUMER_TESTBED_INSTANCE, 0 to 15, tells testbeds apart that run side by side: each has its
 own ports, address ranges and network namespace.
 """
 

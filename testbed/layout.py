@@ -1,6 +1,6 @@
 """Names, folders, addresses and ports of one testbed instance. Values only: nothing here touches the machine.
 
-Instances are told apart by a number, 0 to 9, from which every name, address range and preferred port follows, so that
+Instances are told apart by a number, 0 to 15, from which every name, address range and preferred port follows, so that
 two of them can run side by side (0 for development, another for a test that takes its testbed down).
 """
 
@@ -16,7 +16,7 @@ INSTANCE_VARIABLE = "PARALLEL_CONSUMER_TESTBED_INSTANCE"
 MARKER_VARIABLE = "PARALLEL_CONSUMER_TESTBED_RUN"
 PROJECT = Path(__file__).resolve().parent.parent
 RECIPES = Path(__file__).resolve().parent / "recipes"
-LAST_INSTANCE = 9
+LAST_INSTANCE = 15
 
 
 class Part(StrEnum):
@@ -112,17 +112,22 @@ class Instance:
     @property
     def pod_range(self) -> str:
         """Addresses of pods, routed: the machine reaches a pod at its own address."""
-        return f"10.{210 + self.number}.0.0/16"
+        return f"10.{self._block}.0.0/16"
 
     @property
     def service_range(self) -> str:
         """Cluster addresses of Services, routed to the node, where kube-proxy translates them."""
-        return f"10.{220 + self.number}.0.0/16"
+        return f"10.{self._block + 10}.0.0/16"
 
     @property
     def api_service_address(self) -> str:
         """The cluster address of the `kubernetes` Service, always the first of the range."""
-        return f"10.{220 + self.number}.0.1"
+        return f"10.{self._block + 10}.0.1"
+
+    @property
+    def _block(self) -> int:
+        """Second number of the pod range; ten instances share a block of twenty, pods in its first half."""
+        return 210 + 20 * (self.number // 10) + self.number % 10
 
     def preferred(self, port: Port) -> int:
         """The port to try first."""

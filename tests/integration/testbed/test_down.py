@@ -12,7 +12,7 @@ from testbed.artifacts import ARTIFACTS, Name
 from testbed.cluster import Kubernetes
 from testbed.errors import NotReadyError, TestbedError
 from testbed.kafka import Kafka
-from testbed.layout import MARKER_VARIABLE, Instance, Part, cache_root
+from testbed.layout import LAST_INSTANCE, MARKER_VARIABLE, Instance, Part, cache_root
 from testbed.monitoring import Prometheus
 from testbed.parts import Options
 
@@ -81,7 +81,7 @@ def lines(*argv: str) -> list[str]:
 
 def foreign_free(line: str, instance: Instance) -> bool:
     """Whether a line is not another instance's doing."""
-    others = [Instance(number, cache=cache_root()) for number in range(10) if number != instance.number]
+    others = [Instance(number, cache=cache_root()) for number in range(LAST_INSTANCE + 1) if number != instance.number]
     return not any(other.name in line or f"{other.run}/" in line for other in others)
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed.layout import CACHE_VARIABLE, INSTANCE_VARIABLE, Instance, Port, cache_root, instance_number
+from testbed.layout import CACHE_VARIABLE, INSTANCE_VARIABLE, LAST_INSTANCE, Instance, Port, cache_root, instance_number
 
-INSTANCES = [Instance(number, cache=Path("cache")) for number in range(10)]
+INSTANCES = [Instance(number, cache=Path("cache")) for number in range(LAST_INSTANCE + 1)]
 
 
 def test_instances_share_no_name_port_or_folder():
@@ -59,9 +59,9 @@ def test_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert cache_root().is_relative_to(Path.home())
 
 
-@pytest.mark.parametrize("text", ["10", "-1", "two", ""])
+@pytest.mark.parametrize("text", ["16", "-1", "two", ""])
 def test_a_bad_instance_number_names_variable_value_and_range(monkeypatch: pytest.MonkeyPatch, text: str):
     """The error says which variable, what it holds and what is allowed."""
     monkeypatch.setenv(INSTANCE_VARIABLE, text)
-    with pytest.raises(ValueError, match=rf"{INSTANCE_VARIABLE} is '{text}'; allowed are 0 to 9"):
+    with pytest.raises(ValueError, match=rf"{INSTANCE_VARIABLE} is '{text}'; allowed are 0 to 15"):
         instance_number()
