@@ -20,7 +20,7 @@ from testbed.artifacts import ARTIFACTS, Name
 from testbed.cluster import Kubernetes
 from testbed.errors import TestbedError
 from testbed.kafka import Kafka
-from testbed.layout import Instance, Part, Port, instance_number
+from testbed.layout import LAST_INSTANCE, Instance, Part, Port, instance_number
 from testbed.monitoring import Prometheus
 from testbed.parts import Condition, Options, PartStatus
 from testbed.programs import Program
@@ -58,7 +58,9 @@ class Selection(StrEnum):
 
 
 PartArgument = Annotated[Selection, typer.Argument(help="which part")]
-InstanceOption = Annotated[int | None, typer.Option("--instance", min=0, max=9, help="which testbed, when several run")]
+InstanceOption = Annotated[
+    int | None, typer.Option("--instance", min=0, max=LAST_INSTANCE, help="which testbed, when several run")
+]
 
 
 @app.command()
