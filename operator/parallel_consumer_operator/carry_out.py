@@ -12,6 +12,7 @@ from parallel_consumer_operator.desired.deployment import Build
 from parallel_consumer_operator.desired.effective import Effective
 from parallel_consumer_operator.desired.owner import ANNOTATION_DESIRED_HASH, Owner
 from parallel_consumer_operator.desired.pod_monitor import POD_MONITOR
+from parallel_consumer_operator.desired.prometheus_rule import PROMETHEUS_RULE
 from parallel_consumer_operator.desired.restart import restart_cause
 from parallel_consumer_operator.diagnosis import Problem
 from parallel_consumer_operator.errors import NotFoundError
@@ -19,7 +20,7 @@ from parallel_consumer_operator.port import Key, KindRef, Manifest, Port
 from parallel_consumer_operator.resource import names
 from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
 
-_OPTIONAL_KINDS = frozenset({POD_MONITOR})
+_OPTIONAL_KINDS = frozenset({POD_MONITOR, PROMETHEUS_RULE})
 """Kinds that a cluster may lack; then the object is left out."""
 
 
@@ -33,6 +34,8 @@ class Written:
     created: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
     """Objects that someone had changed."""
+    left_out: list[str] = field(default_factory=list)
+    """Objects of kinds that the cluster lacks."""
     updated: list[str] = field(default_factory=list)
     rollout_cause: tuple[str, ...] = ()
     problems: list[Problem] = field(default_factory=list)
@@ -114,9 +117,10 @@ async def _object(
     try:
         stored = await port.apply(manifest)
     except NotFoundError:
-        if desired.kind_of(manifest) in _OPTIONAL_KINDS:
-            return
-        raise
+        if desired.kind_of(manifest) not in _OPTIONAL_KINDS:
+            raise
+        written.left_out.append(_title(manifest))
+        return
     applied.remember(stored, manifest)
     if is_deployment:
         written.rollout_cause = restart_cause(live, manifest)

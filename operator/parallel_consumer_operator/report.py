@@ -156,7 +156,8 @@ def events(before: ParallelConsumerStatus, after: ParallelConsumerStatus, writte
     """Return what people should read of a pass; nothing when nothing changed."""
     found: list[Event] = []
     if written.created:
-        found.append(Event(EventType.NORMAL, "Created", f"Created {', '.join(written.created)}."))
+        lacking = f" The cluster has no such kind: {', '.join(written.left_out)}." if written.left_out else ""
+        found.append(Event(EventType.NORMAL, "Created", f"Created {', '.join(written.created)}.{lacking}"))
     if written.repaired:
         restored = ", ".join(written.repaired)
         found.append(Event(EventType.NORMAL, "Repaired", f"Restored {restored}, which someone else had changed."))

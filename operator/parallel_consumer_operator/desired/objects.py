@@ -10,6 +10,7 @@ from parallel_consumer_operator.desired.effective import Effective
 from parallel_consumer_operator.desired.network_policy import NETWORK_POLICY, network_policy
 from parallel_consumer_operator.desired.owner import ANNOTATION_DESIRED_HASH, Owner
 from parallel_consumer_operator.desired.pod_monitor import POD_MONITOR, pod_monitor
+from parallel_consumer_operator.desired.prometheus_rule import PROMETHEUS_RULE, prometheus_rule
 from parallel_consumer_operator.desired.service_account import service_account
 from parallel_consumer_operator.port import KindRef, Manifest
 from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
@@ -35,6 +36,10 @@ def objects(owner: Owner, spec: ParallelConsumerSpec, effective: Effective, buil
         wanted.append(pod_monitor(owner, spec.monitoring.pod_monitor))
     else:
         unwanted.append((POD_MONITOR, owner.name))
+    if spec.monitoring.prometheus_rule.enabled:
+        wanted.append(prometheus_rule(owner, spec.monitoring.prometheus_rule))
+    else:
+        unwanted.append((PROMETHEUS_RULE, owner.name))
     if spec.replicas > 1:
         wanted.append(disruption_budget(owner, max_unavailable=spec.pod_disruption_budget.max_unavailable))
     else:

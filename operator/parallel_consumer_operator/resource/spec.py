@@ -206,10 +206,22 @@ class PodMonitorSpec(Model):
     """Time between two scrapes, with its unit."""
 
 
+class PrometheusRuleSpec(Model):
+    """The runbook's alerts about this resource."""
+
+    enabled: bool = True
+    """Whether a PrometheusRule is made, where the prometheus-operator's definitions are installed."""
+    labels: Annotated[dict[str, LabelValue], Field(max_length=32)] = {}
+    """Labels by which a Prometheus selects its rules."""
+    runbook_url: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s#]+$")] | None = None
+    """Where people read docs/runbook.md; each alert then links to its paragraph there."""
+
+
 class MonitoringSpec(Model):
     """What is made for Prometheus."""
 
     pod_monitor: PodMonitorSpec = PodMonitorSpec()
+    prometheus_rule: PrometheusRuleSpec = PrometheusRuleSpec()
 
 
 class DisruptionBudgetSpec(Model):
