@@ -197,6 +197,8 @@ class KafkaSource:
             self._end_offsets.stop()
         if self._consumer is not None:
             self._commits.commit_now(self._consumer, list(self.assignments.values()), now)
+            if self._rebalance is not None:
+                self._rebalance.is_closing = True
             self._consumer.close()
             self._consumer = None
 

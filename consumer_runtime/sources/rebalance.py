@@ -42,6 +42,8 @@ class Rebalance:
         self.unknown: set[tuple[str, int]] = set()
         """Assigned, and where they start is only known once their first message arrives."""
         self.on_change: Callable[[], None] = lambda: None
+        self.is_closing = False
+        """True once the consumer is being closed: what comes then is given back at once."""
         self._commits = commits
         self._statistics = statistics
         self._listener = listener
@@ -52,15 +54,16 @@ class Rebalance:
     def assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Begin each partition where the group stands, with what its offset map says to be finished."""
         self._statistics.rebalances += 1
+        if self.is_closing:
+            # Here the client does not answer questions for commits any more; asking would cost all of their time.
+            self._accept(consumer, partitions)
+            return
         committed = _committed(consumer, partitions)
         for at in committed:
             self._events.record(Event.ASSIGNED, topic=at.topic, partition=at.partition, offset=at.offset)
         begun = [begin for each in committed if (begin := self._begin(consumer, each)) is not None]
         starts = [_start(self.assignments.get((each.topic, each.partition)), each) for each in committed]
-        if self._incremental:
-            consumer.incremental_assign(starts)
-        else:
-            consumer.assign(starts)
+        self._accept(consumer, starts)
         # The client keeps a pause over revoke and assign, and then the partition would stand still without a word.
         consumer.resume(starts)
         _log.info("partitions assigned", partitions=_names(partitions), held=len(self.assignments))
@@ -108,6 +111,12 @@ class Rebalance:
         self._listener.dropped([old])
         fresh = PartitionOffsets(old.topic, old.partition, start=offset, now=time.monotonic())
         return self._open(fresh, committed=-1, text="")
+
+    def _accept(self, consumer: Consumer, starts: list[TopicPartition]) -> None:
+        if self._incremental:
+            consumer.incremental_assign(starts)
+        else:
+            consumer.assign(starts)
 
     def _begin(self, consumer: Consumer, committed: TopicPartition) -> PartitionOffsets | None:
         topic, partition = committed.topic, committed.partition

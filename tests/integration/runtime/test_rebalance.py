@@ -153,3 +153,35 @@ def test_partitions_that_come_while_paused_start_paused(topic, running):
         assert first.consumer.statistics.snapshot().in_flight_bytes <= held
         release.set()
         first.wait_for(lambda: first.finished() + release_second.finished() >= 1_200, seconds=60)
+
+
+def test_partitions_that_come_while_leaving_do_not_delay_the_end(topic, running):
+    """A member that learns of more partitions only as it closes ends all the same, and the group goes on.
+
+    Its handler keeps it from polling while the other one leaves, so that the assignment waits for it in the client.
+    """
+    topic.produce([(partition, b"k", b"") for partition in range(4)])
+    settings = topic.settings(properties=PROTOCOLS["cooperative"])
+    inline = topic.settings(properties=PROTOCOLS["cooperative"], execution={"mode": "single"})
+    begun, release = threading.Event(), threading.Event()
+
+    async def wait(_message) -> None:
+        await asyncio.sleep(0.01)
+
+    def block(_message) -> None:
+        begun.set()
+        release.wait(30)
+
+    with running(settings, wait) as other:
+        other.wait_for_assignment(4)
+        with running(inline, block) as leaving:
+            leaving.wait_for(lambda: leaving.consumer.state().assigned_partitions == 2)
+            topic.produce([(partition, b"k", b"") for partition in range(4)])
+            leaving.wait_for(begun.is_set)
+            other.stop()
+            time.sleep(2.0)  # the client's own thread joins the group anew meanwhile
+            leaving.consumer.stop()
+            release.set()
+            leaving.stop(20.0)
+    with running(settings, wait) as after:
+        after.wait_for(lambda: {offset for offset, _ in topic.committed().values()} == {2})
