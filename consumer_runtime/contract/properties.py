@@ -39,6 +39,17 @@ _NOT_WITH_KIP_848 = (
 )  # fmt: skip
 
 
+def refused() -> dict[str, tuple[str, ...]]:
+    """Return every property that may not be passed through, by what to say to a person who wrote it in the resource."""
+    return {
+        "the resource has a field of its own for it": tuple(_OURS),
+        "it holds a secret; use credentialsSecretRef, caSecretRef or clientCertificateSecretRef": _SECRET,
+        "it loads or runs code in the consumer's process": _LOADS,
+        "it reads a file of the pod; use caSecretRef or clientCertificateSecretRef": _READS,
+        "the runtime commits offsets and checks topics itself": _FIXED,
+    }
+
+
 def refusal(name: str) -> str | None:
     """Return why a property may not be passed through, and what to do instead; None when it may."""
     if name in _OURS:

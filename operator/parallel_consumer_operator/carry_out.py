@@ -8,20 +8,25 @@ from dataclasses import dataclass, field
 
 from parallel_consumer_operator.desired import objects as desired
 from parallel_consumer_operator.desired import settings_file
-from parallel_consumer_operator.desired.deployment import Build
+from parallel_consumer_operator.desired.autoscaler import SCALED_OBJECT
 from parallel_consumer_operator.desired.effective import Effective
 from parallel_consumer_operator.desired.owner import ANNOTATION_DESIRED_HASH, Owner
 from parallel_consumer_operator.desired.pod_monitor import POD_MONITOR
 from parallel_consumer_operator.desired.prometheus_rule import PROMETHEUS_RULE
-from parallel_consumer_operator.desired.restart import restart_cause
+from parallel_consumer_operator.desired.restart import Build, restart_cause
 from parallel_consumer_operator.diagnosis import Problem
 from parallel_consumer_operator.errors import NotFoundError
 from parallel_consumer_operator.port import Key, KindRef, Manifest, Port
 from parallel_consumer_operator.resource import names
 from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
 
-_OPTIONAL_KINDS = frozenset({POD_MONITOR, PROMETHEUS_RULE})
+_OPTIONAL_KINDS = frozenset({POD_MONITOR, PROMETHEUS_RULE, SCALED_OBJECT})
 """Kinds that a cluster may lack; then the object is left out."""
+_NO_KEDA = Problem(
+    "KedaMissing",
+    "spec.scaling.type is KEDA and the cluster has no ScaledObject (keda.sh/v1alpha1): install KEDA, or set it to HPA"
+    " or None.",
+)
 
 
 @dataclass(slots=True)
@@ -39,8 +44,8 @@ class Written:
     updated: list[str] = field(default_factory=list)
     rollout_cause: tuple[str, ...] = ()
     problems: list[Problem] = field(default_factory=list)
-    deployment: Manifest | None = None
-    """As stored now."""
+    workload: Manifest | None = None
+    """The Deployment or StatefulSet as stored now."""
 
 
 @dataclass(slots=True)
@@ -79,10 +84,14 @@ async def carry_out(
     live = await asyncio.gather(
         *(port.child(key, desired.kind_of(each), each["metadata"]["name"]) for each in wanted.wanted)
     )
-    for manifest, found in zip(wanted.wanted, live, strict=True):
+    *others, workload = zip(wanted.wanted, live, strict=True)
+    for manifest, found in others:
         await _object(port, owner, manifest, found, written, applied)
     for kind, name in wanted.unwanted:
-        await _remove(port, key, owner, kind, name, applied)
+        if desired.may_exist(kind, workload[1]):
+            await _remove(port, key, owner, kind, name, applied)
+    # Last: it names what stands beside it, and the other kind of workload is gone before this one comes.
+    await _object(port, owner, *workload, written, applied)
     return written
 
 
@@ -109,9 +118,9 @@ async def _object(
     if live is not None and not desired.is_owned(live, owner):
         written.problems.append(_taken(live))
         return
-    is_deployment = desired.kind_of(manifest) == desired.DEPLOYMENT
-    if is_deployment:
-        written.deployment = live
+    is_workload = desired.kind_of(manifest) in desired.WORKLOADS
+    if is_workload:
+        written.workload = live
     if not desired.needs_apply(live, manifest) or (live is not None and applied.settled(live, manifest)):
         return
     try:
@@ -120,11 +129,13 @@ async def _object(
         if desired.kind_of(manifest) not in _OPTIONAL_KINDS:
             raise
         written.left_out.append(_title(manifest))
+        if desired.kind_of(manifest) == SCALED_OBJECT:
+            written.problems.append(_NO_KEDA)
         return
     applied.remember(stored, manifest)
-    if is_deployment:
+    if is_workload:
         written.rollout_cause = restart_cause(live, manifest)
-        written.deployment = stored
+        written.workload = stored
     _note(written, manifest, live)
 
 

@@ -68,9 +68,9 @@ def problems(pods: Iterable[Manifest], states: Mapping[str, RuntimeState]) -> li
     return list(found)
 
 
-def of_deployment(deployment: Manifest | None) -> list[Problem]:
-    """Return why pods cannot even be made: quota, admission, Pod Security."""
-    conditions = ((deployment or {}).get("status") or {}).get("conditions") or []
+def of_workload(workload: Manifest | None) -> list[Problem]:
+    """Return why pods cannot even be made: quota, admission, Pod Security; a StatefulSet tells it in events alone."""
+    conditions = ((workload or {}).get("status") or {}).get("conditions") or []
     return [
         Problem("PodsRefused", f"Kubernetes refuses to make pods: {condition.get('message', '')}")
         for condition in conditions

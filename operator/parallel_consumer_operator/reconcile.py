@@ -5,7 +5,7 @@ the status before it is in the ConfigMap, and the ConfigMap's generation says wh
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -18,9 +18,12 @@ from parallel_consumer_operator.carry_out import Written, carry_out
 from parallel_consumer_operator.conditions import Facts
 from parallel_consumer_operator.desired import objects as desired
 from parallel_consumer_operator.desired import settings_file
-from parallel_consumer_operator.desired.deployment import Build, referenced_secrets
 from parallel_consumer_operator.desired.effective import Effective, Tuned, invalid, resolve
 from parallel_consumer_operator.desired.overlay import cpu_limit
+from parallel_consumer_operator.desired.owner import content_hash
+from parallel_consumer_operator.desired.pods import referenced_config_maps, referenced_secrets
+from parallel_consumer_operator.desired.restart import Build
+from parallel_consumer_operator.desired.workload import workload_kind
 from parallel_consumer_operator.diagnosis import PodView, Problem
 from parallel_consumer_operator.errors import ClusterError, ConflictError, DeniedError, InvalidResourceError
 from parallel_consumer_operator.exposition import OperatorMetrics
@@ -128,14 +131,13 @@ class Reconciler:
 
     async def _objects(self, subject: Subject, memory: Memory) -> Outcome:
         """Bring the objects to what is wanted, and the settings to the pods; when paused only look."""
-        secrets = await self._port.secret_versions(subject.key, referenced_secrets(subject.spec))
-        build = Build(runtime_image=self._settings.runtime_image, secret_versions=secrets)
+        build = await self._build(subject)
         effective = resolve(
             subject.spec, tuned=await self._tuned(subject), cpu_limit=cpu_limit(subject.spec.pod_template)
         )
         if subject.paused:
-            live = await self._port.child(subject.key, desired.DEPLOYMENT, subject.owner.name)
-            written = Written(generation=subject.before.effective.config_generation, deployment=live)
+            live = await self._port.child(subject.key, workload_kind(subject.spec), subject.owner.name)
+            written = Written(generation=subject.before.effective.config_generation, workload=live)
         else:
             written = await carry_out(
                 self._port, subject.key, subject.owner, subject.spec, effective, build,
@@ -148,12 +150,21 @@ class Reconciler:
         handshake = await self._hand_over(subject, memory, pods, written)
         problems = (
             *written.problems,
-            *(_missing_secret(name) for name, version in secrets.items() if version is None),
-            *diagnosis.of_deployment(written.deployment),
+            *_missing("Secret", build.secret_versions),
+            *_missing("ConfigMap", build.config_map_versions),
+            *diagnosis.of_workload(written.workload),
             *diagnosis.problems(manifests, handshake.states),
             *_silent(handshake, gave_up=memory.gave_up_on == written.generation),
         )
         return Outcome(effective=effective, written=written, pods=pods, handshake=handshake, problems=problems)
+
+    async def _build(self, subject: Subject) -> Build:
+        """Return what the cluster adds to the spec: the image, and what the pods read besides our own settings."""
+        secrets = await self._port.secret_versions(subject.key, referenced_secrets(subject.spec))
+        maps = sorted(referenced_config_maps(subject.spec))
+        found = await asyncio.gather(*(self._port.child(subject.key, desired.CONFIG_MAP, name) for name in maps))
+        versions = {name: _contents(each) for name, each in zip(maps, found, strict=True)}
+        return Build(runtime_image=self._settings.runtime_image, secret_versions=secrets, config_map_versions=versions)
 
     async def _hand_over(
         self, subject: Subject, memory: Memory, pods: tuple[PodView, ...], written: Written
@@ -305,18 +316,24 @@ class Reconciler:
 
 def _current(outcome: Outcome) -> int:
     """Return how many ready pods come from the newest template."""
-    deployment = outcome.written.deployment
-    if deployment is None:
+    workload = outcome.written.workload
+    if workload is None:
         return 0
-    annotations = deployment["spec"]["template"]["metadata"].get("annotations") or {}
+    annotations = workload["spec"]["template"]["metadata"].get("annotations") or {}
     newest = annotations.get(names.ANNOTATION_RESTART_HASH, "")
     return sum(pod.ready and pod.restart_hash == newest for pod in outcome.pods)
 
 
-def _missing_secret(name: str) -> Problem:
-    return Problem(
-        "SecretMissing", f"The Secret {name} does not exist: create it, or correct the reference in the spec."
-    )
+def _missing(kind: str, versions: Mapping[str, str | None]) -> list[Problem]:
+    return [
+        Problem(f"{kind}Missing", f"The {kind} {name} does not exist: create it, or correct the reference in the spec.")
+        for name, version in versions.items()
+        if version is None
+    ]
+
+
+def _contents(config_map: Manifest | None) -> str | None:
+    return None if config_map is None else content_hash([config_map.get("data"), config_map.get("binaryData")])
 
 
 def _silent(handshake: Handshake, *, gave_up: bool) -> tuple[Problem, ...]:

@@ -1,13 +1,13 @@
 """What a spec comes to: tuner over spec over profile over built-in default, each value with its source. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from consumer_runtime.contract.knobs import Knobs, camel_case, tunable_knobs
-from consumer_runtime.contract.settings import ExecutionSettings, Mode, RuntimeSettings
+from consumer_runtime.contract.knobs import Knobs, ProcessKnobs, camel_case, tunable_knobs
+from consumer_runtime.contract.settings import ExecutionSettings, HandlerSettings, Mode, RetrySettings, RuntimeSettings
 from parallel_consumer_operator.desired import profiles
 from parallel_consumer_operator.errors import InvalidResourceError
 from parallel_consumer_operator.resource.spec import KafkaSpec, ParallelConsumerSpec
@@ -58,6 +58,7 @@ def resolve(spec: ParallelConsumerSpec, *, tuned: Mapping[str, Tuned], cpu_limit
     profile = profiles.values(spec.profile)
     mode, mode_source = _mode(spec, profile)
     knobs = tuple(_effective_knobs(spec, mode=mode, tuned=tuned, cpu_limit=cpu_limit))
+    nested = tuple(_nested(spec, profile, mode=mode))
     execution = {
         "mode": mode,
         "ordering": spec.execution.ordering,
@@ -66,12 +67,15 @@ def resolve(spec: ParallelConsumerSpec, *, tuned: Mapping[str, Tuned], cpu_limit
     }
     sections = {
         "source": {"kafka": _kafka(spec.source.kafka)},
-        "handler": {"entrypoint": spec.handler.entrypoint, "value_format": spec.handler.value_format},
+        "handler": _stated(spec.handler, only=_HANDLER_SETTINGS),
         "execution": execution,
         "retry": profile.retry | _stated(spec.retry),
         "dead_letter": _stated(spec.dead_letter),
+        "circuit_breaker": None if spec.circuit_breaker is None else _stated(spec.circuit_breaker),
+        "results": None if spec.results is None else _stated(spec.results),
+        "log_level": spec.log_level,
     }
-    return Effective(settings=_validated(sections), mode_source=mode_source, knobs=knobs, profile=profile)
+    return Effective(settings=_validated(sections), mode_source=mode_source, knobs=knobs + nested, profile=profile)
 
 
 def runtime_name(name: str) -> str:
@@ -95,11 +99,11 @@ def _effective_knobs(
 ) -> list[EffectiveKnob]:
     defaults = Knobs()
     filled = profiles.starting_knobs(spec.profile, cpu_limit=cpu_limit)
-    if cpu_limit is not None and mode is Mode.PROCESS:
-        filled.setdefault("worker_pool_size", cpu_limit)
+    # Processes compute: more of them than cores wait for each other. Threads wait for something else, and stay as many.
+    workers = cpu_limit if cpu_limit is not None and mode is Mode.PROCESS else defaults.worker_pool_size
     knobs: list[EffectiveKnob] = []
     for name in Knobs.model_fields:
-        if name == "worker_pool_size" and mode not in POOL_MODES:
+        if name == _POOL and mode not in POOL_MODES:
             continue
         stated = spec.execution.knobs().get(name)
         if stated is not None:
@@ -107,9 +111,31 @@ def _effective_knobs(
         elif name in filled:
             start, source = filled[name], ValueSource.PROFILE
         else:
-            start, source = int(getattr(defaults, name)), ValueSource.DEFAULT
+            start, source = int(workers if name == _POOL else getattr(defaults, name)), ValueSource.DEFAULT
         knobs.append(_with_tuning(camel_case(name), start=start, source=source, tuned=tuned))
     return knobs
+
+
+_POOL = "worker_pool_size"
+_NESTED = {"execution.process": ProcessKnobs(), "retry": RetrySettings()}
+
+
+def _nested(spec: ParallelConsumerSpec, profile: profiles.ProfileValues, *, mode: Mode) -> Iterator[EffectiveKnob]:
+    """Yield the other numbers that a profile may fill, by their place in the spec without `execution`."""
+    stated = {"execution.process": _stated(spec.execution.process), "retry": _stated(spec.retry)}
+    filled = {"execution.process": profile.process, "retry": profile.retry}
+    for section, defaults in _NESTED.items():
+        if section == "execution.process" and mode not in {Mode.PROCESS, Mode.AUTO}:
+            continue
+        for name in (name for name, value in defaults if isinstance(value, int)):
+            if name in stated[section]:
+                value, source = stated[section][name], ValueSource.SPEC
+            elif name in filled[section]:
+                value, source = filled[section][name], ValueSource.PROFILE
+            else:
+                value, source = getattr(defaults, name), ValueSource.DEFAULT
+            place = f"{section.removeprefix('execution.')}.{camel_case(name)}"
+            yield EffectiveKnob(name=place, value=value, source=source, start=value)
 
 
 def _with_tuning(name: str, *, start: int, source: ValueSource, tuned: Mapping[str, Tuned]) -> EffectiveKnob:
@@ -119,9 +145,13 @@ def _with_tuning(name: str, *, start: int, source: ValueSource, tuned: Mapping[s
     return EffectiveKnob(name=name, value=start, source=source, start=start)
 
 
-def _stated(section: BaseModel | None) -> dict[str, Any]:
+_HANDLER_SETTINGS = frozenset(HandlerSettings.model_fields)
+
+
+def _stated(section: BaseModel | None, *, only: frozenset[str] | None = None) -> dict[str, Any]:
     """Return what a section of the spec states, by runtime names, nothing for what it leaves out."""
-    return {} if section is None else section.model_dump(by_alias=False, exclude_none=True)
+    include = None if only is None else set(only)
+    return {} if section is None else section.model_dump(by_alias=False, exclude_none=True, include=include)
 
 
 def _kafka(kafka: KafkaSpec) -> dict[str, Any]:

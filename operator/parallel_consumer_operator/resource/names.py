@@ -33,6 +33,9 @@ ANNOTATION_RESTART_HASH: Final = f"{GROUP}/restart-hash"
 """On the pod template: a hash of what needs a restart."""
 ANNOTATION_RESTART_PARTS: Final = f"{GROUP}/restart-parts"
 """On the pod template: a short hash per part, so that a rollout's cause can be named."""
+ANNOTATION_OPTIONAL_OBJECTS: Final = f"{GROUP}/optional-objects"
+"""On the workload: the kinds beside it that a resource need not have and this one has, so that only they are looked for
+when they are no longer wanted."""
 ANNOTATION_TOUCHED: Final = f"{GROUP}/config-generation"
 """On each pod: changed after a ConfigMap write, which makes the kubelet sync the volume at once."""
 

@@ -7,36 +7,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from consumer_runtime.contract.knobs import camel_case, tunable_knobs
+from consumer_runtime.contract.properties import refused
 
 MAX_POLL_INTERVAL_MS: Final = 300_000
 """librdkafka's default of `max.poll.interval.ms`."""
+ENTRYPOINT: Final = "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
 NAME_LENGTH: Final = 52
 """A pod's name adds a ReplicaSet's hash and its own: 63 characters are what a label and a host name may have."""
 
 REFUSED_PROPERTIES: Final = {
-    "it loads code or runs a program": (
-        "plugin.library.paths", "ssl.engine.location", "ssl.providers", "sasl.kerberos.kinit.cmd",
-    ),
-    "it reads a file; use caSecretRef, clientCertificateSecretRef or credentialsSecretRef": (
-        "ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location", "ssl.crl.location",
-        "sasl.kerberos.keytab", "https.ca.location", "sasl.oauthbearer.assertion.private.key.file",
-        "sasl.oauthbearer.assertion.file", "sasl.oauthbearer.assertion.jwt.template.file",
-    ),
-    "it holds a secret; use a Secret reference": (
-        "sasl.password", "sasl.username", "ssl.key.password", "ssl.key.pem", "ssl.keystore.password",
-        "ssl.certificate.pem", "sasl.oauthbearer.client.secret", "sasl.oauthbearer.assertion.private.key.pem",
-        "sasl.oauthbearer.assertion.private.key.passphrase", "ssl.ca.pem",
-    ),
-    "the resource has a field of its own for it": (
-        "bootstrap.servers", "metadata.broker.list", "group.id", "auto.offset.reset", "security.protocol",
-        "sasl.mechanism", "sasl.mechanisms",
-    ),
-    "the consumer sets it, and offsets would be wrong otherwise": (
-        "enable.auto.commit", "enable.auto.offset.store", "auto.commit.interval.ms", "enable.partition.eof",
-        "group.instance.id", "isolation.level.override", "test.mock.num.brokers",
-    ),
-}  # fmt: skip
-"""librdkafka properties (its CONFIGURATION.md) that `properties` must not hold, by the reason."""
+    **refused(),
+    "offsets and assignments would be wrong": ("enable.partition.eof", "test.mock.num.brokers"),
+}
+"""librdkafka properties that `properties` must not hold, by the reason: the contract's, and two of a library's user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +69,48 @@ def _bound_rules() -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+_CPU_IS_ASKED_FOR = (
+    "has(self.podTemplate) && has(self.podTemplate.spec) && has(self.podTemplate.spec.consumer)"
+    " && has(self.podTemplate.spec.consumer.resources)"
+    " && [has(self.podTemplate.spec.consumer.resources.requests) &&"
+    " 'cpu' in self.podTemplate.spec.consumer.resources.requests,"
+    " has(self.podTemplate.spec.consumer.resources.limits) &&"
+    " 'cpu' in self.podTemplate.spec.consumer.resources.limits].exists(stated, stated)"
+)
+_SCALING_RULES: Final = (
+    Rule(
+        "spec.scaling",
+        "!has(self.type) || self.type == 'None' || has(self.maxReplicas)",
+        "scaling.maxReplicas is needed with this scaling.type: the number of partitions is a good one.",
+    ),
+    Rule(
+        "spec.scaling",
+        "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+        "scaling.minReplicas is above maxReplicas: swap or widen them.",
+    ),
+    Rule(
+        "spec.scaling",
+        "!has(self.type) || self.type != 'HPA' || !has(self.minReplicas) || self.minReplicas >= 1",
+        "scaling.minReplicas must be at least 1 with an HPA: only KEDA scales to zero.",
+    ),
+    Rule(
+        "spec",
+        "!has(self.scaling) || !has(self.scaling.type) || self.scaling.type != 'HPA'"
+        f" || (has(self.scaling.metrics) && size(self.scaling.metrics) > 0) || ({_CPU_IS_ASKED_FOR})",
+        "scaling.type HPA measures CPU against what is asked for: set podTemplate.spec.consumer.resources.requests.cpu,"
+        " or scaling.metrics of your own.",
+    ),
+    Rule(
+        "spec",
+        "!has(self.scaling) || !has(self.scaling.type) || self.scaling.type != 'KEDA'"
+        " || (has(self.scaling.triggers) && size(self.scaling.triggers) > 0) || has(self.scaling.authenticationRef)"
+        " || !has(self.source.kafka.securityProtocol) || self.source.kafka.securityProtocol == 'PLAINTEXT'",
+        "scaling.authenticationRef is needed: KEDA asks Kafka for the lag itself, and this one wants TLS or a login:"
+        " name a TriggerAuthentication, or give scaling.triggers of your own.",
+    ),
+)
+
+
 RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "",
@@ -127,11 +152,35 @@ RULES: Final[tuple[Rule, ...]] = (
         "!has(self.saslMechanism) || self.saslMechanism == 'OAUTHBEARER' || has(self.credentialsSecretRef)",
         "credentialsSecretRef is needed for this saslMechanism: a Secret with the keys username and password.",
     ),
+    Rule(
+        "spec.source.kafka",
+        "!has(self.saslMechanism) || self.saslMechanism != 'OAUTHBEARER' || has(self.oauthToken)"
+        " || (has(self.properties) && 'sasl.oauthbearer.method' in self.properties"
+        " && self.properties['sasl.oauthbearer.method'] == 'oidc' && has(self.credentialsSecretRef))",
+        "OAUTHBEARER needs oauthToken, a function of your code that returns a token, or the property"
+        " sasl.oauthbearer.method: oidc with credentialsSecretRef (username is the client's id, password its secret).",
+    ),
+    Rule(
+        "spec.source.kafka",
+        f"!has(self.oauthToken) || self.oauthToken.matches('{ENTRYPOINT}')",
+        "oauthToken must be package.module:function, such as shop.login:token.",
+    ),
     *_property_rules(),
     Rule(
         "spec.handler",
-        r"self.entrypoint.matches('^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$')",
+        f"self.entrypoint.matches('{ENTRYPOINT}')",
         "entrypoint must be package.module:attribute, such as shop.orders:handle.",
+    ),
+    Rule(
+        "spec.handler",
+        f"!has(self.topics) || self.topics.all(topic, self.topics[topic].matches('{ENTRYPOINT}'))",
+        "each of handler.topics must be package.module:attribute, such as shop.payments:handle.",
+    ),
+    Rule(
+        "spec",
+        "!has(self.handler.topics) || !has(self.source.kafka.topics)"
+        " || self.handler.topics.all(topic, topic in self.source.kafka.topics)",
+        "handler.topics names a topic that is not in source.kafka.topics: add it there, or remove it here.",
     ),
     Rule(
         "spec.handler",
@@ -186,6 +235,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "deadLetter.topic is needed when deadLetter.enabled is true.",
     ),
     *_bound_rules(),
+    *_SCALING_RULES,
     Rule(
         "spec.tuning.prometheus",
         "!has(self.bearerTokenSecretRef) || !has(self.basicAuthSecretRef)",

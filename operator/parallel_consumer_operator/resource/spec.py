@@ -11,9 +11,13 @@ from pydantic import Field, JsonValue
 from consumer_runtime.contract.knobs import Knobs, ProcessKnobs
 from consumer_runtime.contract.settings import (
     AutoOffsetReset,
+    CircuitBreakerSettings,
     DeadLetterSettings,
+    LogLevel,
+    Membership,
     Mode,
     Ordering,
+    ResultSettings,
     RetryPolicy,
     RetrySettings,
     SaslMechanism,
@@ -21,7 +25,7 @@ from consumer_runtime.contract.settings import (
     ValueFormat,
 )
 from parallel_consumer_operator.resource.model import Model, optional_fields, required_fields
-from parallel_consumer_operator.resource.pod_template import Objects, PodTemplate
+from parallel_consumer_operator.resource.pod_template import Objects, OpenObject, PodTemplate
 from parallel_consumer_operator.resource.tuning import TuningSpec
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
@@ -60,12 +64,18 @@ class KafkaSpec(Model):
     """The consumer group. It cannot be changed: offsets belong to a group."""
     auto_offset_reset: AutoOffsetReset = AutoOffsetReset.EARLIEST
     """Where a group without a committed offset starts."""
+    membership: Membership = Membership.DYNAMIC
+    """dynamic: the broker names members, and a Deployment has the pods. static: each pod of a StatefulSet is a member
+    by its own name, and a restart within session.timeout.ms moves no partition."""
     security_protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
     """Kafka's security.protocol."""
     sasl_mechanism: SaslMechanism | None = None
     """Kafka's sasl.mechanism; needed when securityProtocol begins with SASL_."""
+    oauth_token: Annotated[str, Field(max_length=512)] | None = None
+    """For OAUTHBEARER: a function of your code, as package.module:function, that returns a token and its expiry in
+    seconds since the epoch. Not needed with the property sasl.oauthbearer.method: oidc."""
     credentials_secret_ref: ObjectRef | None = None
-    """A Secret with the keys username and password, for SASL."""
+    """A Secret with the keys username and password, for SASL; with OpenID Connect the client's id and secret."""
     ca_secret_ref: ObjectRef | None = None
     """A Secret with the key ca.crt, by which brokers are verified."""
     client_certificate_secret_ref: ObjectRef | None = None
@@ -150,8 +160,12 @@ class HandlerSpec(Model):
 
     entrypoint: Annotated[str, Field(max_length=512)]
     """The handler as package.module:attribute, such as shop.orders:handle."""
+    topics: Annotated[dict[TopicName, Annotated[str, Field(max_length=512)]], Field(max_length=64)] = {}
+    """Handlers of their own for single topics, as package.module:attribute by topic; entrypoint has the others."""
     value_format: ValueFormat = ValueFormat.BYTES
     """What the handler sees as message.value."""
+    log_context: bool = True
+    """Whether the handler's log lines carry topic, partition, offset and trace of their message."""
     image: Annotated[str, Field(max_length=1024)] | None = None
     """An image built FROM the runtime's, with the handler's code and what it needs. Default: the runtime's own."""
     image_pull_policy: PullPolicy | None = None
@@ -171,6 +185,8 @@ ProcessSpec: Any = optional_fields(ProcessKnobs, name="ProcessSpec")
 _RetryFields: Any = optional_fields(RetrySettings, name="RetryFields", leave_out=("policies",))
 RetryPolicySpec: Any = required_fields(RetryPolicy, name="RetryPolicySpec")
 DeadLetterSpec: Any = optional_fields(DeadLetterSettings, name="DeadLetterSpec")
+CircuitBreakerSpec: Any = optional_fields(CircuitBreakerSettings, name="CircuitBreakerSpec")
+ResultSpec: Any = required_fields(ResultSettings, name="ResultSpec")
 
 
 class ExecutionSpec(_KnobFields):  # type: ignore[misc] # made from the contract, so that a knob is written once
@@ -224,6 +240,45 @@ class MonitoringSpec(Model):
     prometheus_rule: PrometheusRuleSpec = PrometheusRuleSpec()
 
 
+class ScalingType(StrEnum):
+    """Who decides how many pods there are."""
+
+    NONE = "None"
+    """spec.replicas does."""
+    HPA = "HPA"
+    """A HorizontalPodAutoscaler that the operator makes."""
+    KEDA = "KEDA"
+    """A ScaledObject that the operator makes, where KEDA is installed."""
+
+
+class ScalingSpec(Model):
+    """Who decides how many pods there are. With HPA or KEDA leave spec.replicas out of your manifest: they write it."""
+
+    type: ScalingType = ScalingType.NONE
+    """None: spec.replicas. HPA: a HorizontalPodAutoscaler, by CPU. KEDA: a ScaledObject, by lag. Both target this
+    resource."""
+    min_replicas: Annotated[int, Field(ge=0, le=1_000)] = 1
+    """Pods at least; 0 with KEDA alone."""
+    max_replicas: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    """Pods at most; more than the topics have partitions stand by. Needed with HPA and KEDA."""
+    target_cpu_percent: Annotated[int, Field(ge=1, le=1_000)] = 80
+    """HPA: the share of the consumer's CPU request to aim for."""
+    lag_threshold: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000
+    """KEDA: messages of lag for each pod to aim for."""
+    polling_interval_seconds: Annotated[int, Field(ge=1, le=3_600)] = 30
+    """KEDA: time between two looks at the lag."""
+    cooldown_seconds: Annotated[int, Field(ge=0, le=86_400)] = 300
+    """KEDA: time without lag before the last pod goes, where minReplicas is 0."""
+    authentication_ref: ObjectRef | None = None
+    """KEDA: the TriggerAuthentication with which KEDA asks a Kafka that wants TLS or a login."""
+    metrics: Objects = []
+    """HPA: metrics in Kubernetes' own shape, instead of the CPU's."""
+    triggers: Objects = []
+    """KEDA: triggers in KEDA's own shape, instead of the lag of the topics."""
+    behavior: OpenObject | None = None
+    """How fast the number of pods may change, in the shape of a HorizontalPodAutoscaler's behavior."""
+
+
 class DisruptionBudgetSpec(Model):
     """How many pods a drain of nodes may take at once."""
 
@@ -244,7 +299,7 @@ class ParallelConsumerSpec(Model):
     """A parallel Kafka consumer: what it reads, the handler, how it runs, and whether it is tuned."""
 
     replicas: Annotated[int, Field(ge=0, le=1_000)] = 1
-    """Pods to run. More pods than partitions stand by."""
+    """Pods to run. More pods than partitions stand by. Left out of a manifest whose scaling.type is not None."""
     suspend: bool = False
     """Scale to zero and keep everything else, tuned values included."""
     profile: Profile = Profile.NONE
@@ -254,7 +309,14 @@ class ParallelConsumerSpec(Model):
     execution: ExecutionSpec = ExecutionSpec()
     retry: RetrySpec = RetrySpec()
     dead_letter: DeadLetterSpec = DeadLetterSpec()
+    circuit_breaker: CircuitBreakerSpec | None = None
+    """Stops handing out messages while most attempts fail, as when a database is away; {} takes the defaults."""
+    results: ResultSpec | None = None
+    """What the handler returns is produced, and confirmed before its message counts as done."""
+    log_level: LogLevel = LogLevel.INFO
+    """The least important log line of the pods; a change takes effect at once."""
     tuning: TuningSpec = TuningSpec()
+    scaling: ScalingSpec = ScalingSpec()
     monitoring: MonitoringSpec = MonitoringSpec()
     pod_disruption_budget: DisruptionBudgetSpec = DisruptionBudgetSpec()
     network_policy: NetworkPolicySpec = NetworkPolicySpec()

@@ -6,7 +6,7 @@ import pytest
 
 from consumer_runtime.contract.settings import Mode
 from consumer_runtime.contract.state import Phase, RejectedSettings, RuntimeState, StartError, StartReason
-from parallel_consumer_operator.diagnosis import of_deployment, out_of_memory_at, problems, view
+from parallel_consumer_operator.diagnosis import of_workload, out_of_memory_at, problems, view
 
 TOPIC = StartError(
     reason=StartReason.TOPIC_NOT_FOUND, field="spec.source.kafka.topics", value="orders", remedy="create the topic"
@@ -122,9 +122,9 @@ def test_a_pod_without_a_node_is_told() -> None:
 def test_pods_that_may_not_even_be_made() -> None:
     """Quota or Pod Security: the Deployment says so."""
     condition = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
-    (problem,) = of_deployment({"status": {"conditions": [condition]}})
+    (problem,) = of_workload({"status": {"conditions": [condition]}})
     assert "exceeded quota" in problem.message
-    assert of_deployment(None) == []
+    assert of_workload(None) == []
 
 
 def test_the_latest_out_of_memory_kill() -> None:

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from consumer_runtime.contract.knobs import Knobs
-from consumer_runtime.contract.settings import Mode
+from consumer_runtime import reload
+from consumer_runtime.contract.knobs import Knobs, bounds, camel_case
+from consumer_runtime.contract.settings import Mode, RuntimeSettings
 from parallel_consumer_operator.desired.effective import Effective, Tuned, resolve
 from parallel_consumer_operator.errors import InvalidResourceError
 from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
@@ -86,6 +88,73 @@ def test_workers_follow_the_pods_cpu_limit(profile: str, cpu_limit: int, workers
     """CPU count is the pod's limit, not the node's; half of it is rounded up and at least one."""
     effective = resolve(spec(profile=profile, execution={"mode": "process"}), tuned={}, cpu_limit=cpu_limit)
     assert knob(effective, "workerPoolSize") == (workers, ValueSource.PROFILE)
+
+
+@pytest.mark.parametrize(("mode", "cpu_limit", "workers"), [("process", 8, 8), ("process", None, 4), ("thread", 8, 4)])
+def test_without_a_profile_processes_follow_the_cpu_limit_and_threads_do_not(
+    mode: str, cpu_limit: int | None, workers: int
+) -> None:
+    """A process computes, a thread waits; either way it is a default, and told as one."""
+    effective = resolve(spec(execution={"mode": mode}), tuned={}, cpu_limit=cpu_limit)
+    assert knob(effective, "workerPoolSize") == (workers, ValueSource.DEFAULT)
+
+
+def test_every_number_that_a_profile_fills_is_told_with_its_source() -> None:
+    """Retries and the batching of processes too, not only the knobs; batching only where there are processes."""
+    constrained = resolve(spec(profile="ResourceConstrained", retry={"jitterPercent": 5}), tuned={}, cpu_limit=None)
+    assert knob(constrained, "retry.maxRetries") == (3, ValueSource.PROFILE)
+    assert knob(constrained, "retry.jitterPercent") == (5, ValueSource.SPEC)
+    assert knob(constrained, "retry.maxBackoffMs") == (30_000, ValueSource.DEFAULT)
+    assert not [each.name for each in constrained.knobs if each.name.startswith("process.")]
+    throughput = resolve(spec(profile="HighThroughput"), tuned={}, cpu_limit=None)
+    assert knob(throughput, "process.batchSize") == (128, ValueSource.PROFILE)
+
+
+def test_every_setting_of_the_runtime_can_be_stated_in_the_resource() -> None:
+    """A field added to the contract and forgotten here would be out of reach for users of the operator.
+
+    Not in the resource: the pod's own port, the generation, and what is mounted from Secrets.
+    """
+    stated = resolve(
+        spec(
+            source={"kafka": {
+                "bootstrapServers": ["k:1"], "topics": ["t", "u"], "consumerGroup": "g", "membership": "static",
+                "autoOffsetReset": "latest", "securityProtocol": "SASL_SSL", "saslMechanism": "OAUTHBEARER",
+                "oauthToken": "shop.login:token", "properties": {"client.rack": "a"},
+            }},
+            handler={"entrypoint": "a:b", "topics": {"u": "a:c"}, "valueFormat": "json", "logContext": False},
+            execution={"mode": "process", "ordering": "partition", "process": {"batchSize": 1, "queueSize": 2},
+                       **{camel_case(name): bounds(name)[1] for name in Knobs.model_fields}},
+            retry={"maxRetries": 1, "backoffMs": 2, "maxBackoffMs": 3, "jitterPercent": 4,
+                   "policies": [{"errors": ["a:B"], "maxRetries": 1, "backoffMs": 1, "maxBackoffMs": 1}]},
+            deadLetter={"enabled": True, "topic": "d", "payloadMode": "metadata_only"},
+            circuitBreaker={"failurePercent": 1, "windowAttempts": 5, "openMs": 100},
+            results={"topic": "done"},
+            logLevel="DEBUG",
+        ),
+        tuned={}, cpu_limit=None,
+    ).settings  # fmt: skip
+    left = differing(RuntimeSettings.for_kafka("x:1", topics=["x"], consumer_group="x"), stated)
+    mounted = {"sasl_username", "sasl_password", "ca_location", "certificate_location", "key_location"}
+    elsewhere = {f"source.kafka.{name}" for name in mounted | {"topic_pattern"}} | {"generation", "http"}
+    assert unstated(RuntimeSettings) - left == elsewhere
+
+
+def differing(before: BaseModel, after: BaseModel) -> set[str]:
+    """Return the places at which two settings differ."""
+    return {".".join(map(str, where)) for where, _, _ in reload.differences(before, after)}
+
+
+def unstated(model: type[BaseModel], at: str = "") -> set[str]:
+    """Return every place of a settings model that `differences` can name."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if name != "http" and isinstance(inner, type) and issubclass(inner, BaseModel):
+            found |= unstated(inner, f"{at}{name}.")
+        else:
+            found.add(f"{at}{name}")
+    return found
 
 
 def test_a_pool_is_not_told_where_there_is_none() -> None:

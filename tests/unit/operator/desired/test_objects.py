@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from parallel_consumer_operator.desired.objects import holds, is_owned, needs_apply
+from parallel_consumer_operator.desired.effective import resolve
+from parallel_consumer_operator.desired.objects import Objects, holds, is_owned, may_exist, needs_apply, objects
 from parallel_consumer_operator.desired.owner import Owner, child
+from parallel_consumer_operator.desired.restart import Build
+from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
 
 OWNER = Owner(namespace="shop", name="orders", uid="1")
 
@@ -63,3 +66,53 @@ def test_only_our_own_children_are_ours() -> None:
     assert is_owned(stored(wanted()), OWNER)
     assert not is_owned(stored(wanted()), Owner(namespace="shop", name="orders", uid="another"))
     assert not is_owned({"metadata": {}}, OWNER)
+
+
+def whole(**sections: Any) -> Objects:
+    """Return what should and should not exist for a spec with these sections."""
+    kafka = {"bootstrapServers": ["kafka:9092"], "topics": ["orders"], "consumerGroup": "orders"}
+    source = {"kafka": kafka | sections.pop("kafka", {})}
+    spec = ParallelConsumerSpec.model_validate({"source": source, "handler": {"entrypoint": "a:b"}, **sections})
+    return objects(OWNER, spec, resolve(spec, tuned={}, cpu_limit=None), Build("runtime:1"))
+
+
+def kinds(found: Objects) -> set[str]:
+    """Return the kinds that are wanted."""
+    return {manifest["kind"] for manifest in found.wanted}
+
+
+LEAST = {"ServiceAccount", "PodMonitor", "PrometheusRule", "Deployment"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({}, LEAST),
+        ({"replicas": 2}, LEAST | {"PodDisruptionBudget"}),
+        ({"monitoring": {"podMonitor": {"enabled": False}}}, LEAST - {"PodMonitor"}),
+        ({"networkPolicy": {"enabled": True}}, LEAST | {"NetworkPolicy"}),
+        (
+            {"scaling": {"type": "HPA", "maxReplicas": 3}},
+            LEAST | {"PodDisruptionBudget", "HorizontalPodAutoscaler"},
+        ),
+        ({"scaling": {"type": "KEDA", "maxReplicas": 1}}, LEAST | {"ScaledObject"}),
+        ({"kafka": {"membership": "static"}}, LEAST - {"Deployment"} | {"StatefulSet"}),
+    ],
+)
+def test_what_exists_follows_the_spec(sections: dict[str, Any], expected: set[str]) -> None:
+    """Each optional object by its switch; every kind is either wanted or unwanted; the workload comes last."""
+    found = whole(**sections)
+    assert kinds(found) == expected
+    assert found.wanted[-1]["kind"] in {"Deployment", "StatefulSet"}
+    every = {"PodDisruptionBudget", "NetworkPolicy", "HorizontalPodAutoscaler", "ScaledObject", "StatefulSet"}
+    assert {kind.kind for kind, _ in found.unwanted} == (LEAST | every) - expected
+
+
+def test_only_what_stood_beside_the_workload_is_looked_for() -> None:
+    """A cold start of the operator asks for nothing that never was; without a workload, or with an old one, for all."""
+    small, unwanted = whole(replicas=2), [kind for kind, _ in whole().unwanted]
+    workload = stored(small.wanted[-1])
+    assert [kind.kind for kind in unwanted if may_exist(kind, workload)] == ["PodDisruptionBudget"]
+    assert all(may_exist(kind, None) for kind in unwanted)
+    del workload["metadata"]["annotations"]
+    assert {kind.kind for kind in unwanted if not may_exist(kind, workload)} == {"StatefulSet"}

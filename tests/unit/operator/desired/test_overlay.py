@@ -5,22 +5,23 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from parallel_consumer_operator.desired.deployment import Build, deployment
+from parallel_consumer_operator.desired import pods
 from parallel_consumer_operator.desired.effective import resolve
 from parallel_consumer_operator.desired.overlay import RESTRICTED, cpu_limit
 from parallel_consumer_operator.desired.owner import Owner
+from parallel_consumer_operator.desired.restart import Build
 from parallel_consumer_operator.errors import InvalidResourceError
 from parallel_consumer_operator.resource.pod_template import PodTemplate
 from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
 
 
 def template(**parts: Any) -> dict[str, Any]:
-    """Return the Deployment's pod template under `podTemplate.spec` with these parts."""
+    """Return the pods' template under `podTemplate.spec` with these parts."""
     return whole({"spec": parts})
 
 
 def whole(pod_template: dict[str, Any]) -> dict[str, Any]:
-    """Return the Deployment's pod template under a whole `podTemplate`."""
+    """Return the pods' template under a whole `podTemplate`."""
     spec = ParallelConsumerSpec.model_validate(
         {
             "source": {"kafka": {"bootstrapServers": ["k:1"], "topics": ["t"], "consumerGroup": "g"}},
@@ -30,7 +31,7 @@ def whole(pod_template: dict[str, Any]) -> dict[str, Any]:
     )
     owner = Owner(namespace="shop", name="orders", uid="1")
     effective = resolve(spec, tuned={}, cpu_limit=None)
-    found: dict[str, Any] = deployment(owner, spec, effective, Build("runtime:1", {}))["spec"]["template"]
+    found: dict[str, Any] = pods.template(owner, spec, effective, Build("runtime:1"))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The Deployment: Pod Security, probes, mounts, and what does and does not restart pods."""
+"""The workload and its pods: kind, Pod Security, probes, mounts, and what does and does not restart pods."""
 
 from typing import Any
 
@@ -7,26 +7,33 @@ import pytest
 from consumer_runtime import reload
 from consumer_runtime.contract import pod as contract
 from consumer_runtime.contract.settings import HandlerSettings, RuntimeSettings
-from parallel_consumer_operator.desired.deployment import Build, deployment, referenced_secrets
 from parallel_consumer_operator.desired.effective import Tuned, resolve
 from parallel_consumer_operator.desired.owner import Owner
-from parallel_consumer_operator.desired.restart import restart_cause, restart_document
+from parallel_consumer_operator.desired.pods import referenced_config_maps, referenced_secrets
+from parallel_consumer_operator.desired.restart import Build, restart_cause, restart_document
+from parallel_consumer_operator.desired.workload import workload
 from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
 
 OWNER = Owner(namespace="shop", name="orders", uid="1")
 HASH = "parallelconsumer.dev/restart-hash"
 
 
+KAFKA = {"bootstrapServers": ["kafka:9092"], "topics": ["orders"], "consumerGroup": "orders"}
+
+
 def manifest(
-    tuned: dict[str, Tuned] | None = None, secrets: dict[str, str | None] | None = None, **sections: Any
+    tuned: dict[str, Tuned] | None = None,
+    secrets: dict[str, str | None] | None = None,
+    image: str = "runtime:1",
+    kafka: dict[str, Any] | None = None,
+    **sections: Any,
 ) -> dict[str, Any]:
-    """Return the Deployment of a spec with these sections."""
-    kafka = {"bootstrapServers": ["kafka:9092"], "topics": ["orders"], "consumerGroup": "orders"}
+    """Return the workload of a spec with these sections; `kafka` is laid over the least that one needs."""
     spec = ParallelConsumerSpec.model_validate(
-        {"source": {"kafka": kafka}, "handler": {"entrypoint": "orders:handle"}, **sections}
+        {"source": {"kafka": KAFKA | (kafka or {})}, "handler": {"entrypoint": "orders:handle"}, **sections}
     )
     effective = resolve(spec, tuned=tuned or {}, cpu_limit=None)
-    return deployment(OWNER, spec, effective, Build(runtime_image="runtime:1", secret_versions=secrets or {}))
+    return workload(OWNER, spec, effective, Build(runtime_image=image, secret_versions=secrets or {}))
 
 
 def pod(**sections: Any) -> dict[str, Any]:
@@ -69,11 +76,8 @@ def test_replicas_follow_the_spec_and_suspend_wins(sections: dict[str, Any], rep
 
 def test_the_handlers_code_and_secrets_are_mounted() -> None:
     """A ConfigMap with code, and Secrets as files, never as values."""
-    kafka = {
-        "bootstrapServers": ["kafka:9092"], "topics": ["orders"], "consumerGroup": "orders",
-        "caSecretRef": {"name": "authority"}, "credentialsSecretRef": {"name": "user"},
-    }  # fmt: skip
-    found = pod(source={"kafka": kafka}, handler={"entrypoint": "a:b", "sourceConfigMapRef": {"name": "code"}})
+    secrets = {"caSecretRef": {"name": "authority"}, "credentialsSecretRef": {"name": "user"}}
+    found = pod(kafka=secrets, handler={"entrypoint": "a:b", "sourceConfigMapRef": {"name": "code"}})
     volumes = {volume["name"]: volume for volume in found["volumes"]}
     mounts = {mount["name"]: mount["mountPath"] for mount in found["containers"][0]["volumeMounts"]}
     assert volumes["handler"]["configMap"]["name"] == "code"
@@ -92,7 +96,7 @@ def test_a_handler_cannot_take_over_the_runtimes_own_variables() -> None:
     assert {"name": "COLOUR", "value": "red"} in found
 
 
-def test_every_secret_that_matters_is_watched() -> None:
+def test_every_secret_and_config_map_that_matters_is_looked_at() -> None:
     """Mounted ones, single keys and whole ones; not the optional."""
     spec = ParallelConsumerSpec.model_validate(
         {
@@ -103,12 +107,16 @@ def test_every_secret_that_matters_is_watched() -> None:
                 "env": [
                     {"name": "A", "valueFrom": {"secretKeyRef": {"name": "single", "key": "k"}}},
                     {"name": "B", "valueFrom": {"secretKeyRef": {"name": "maybe", "key": "k", "optional": True}}},
+                    {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "plain", "key": "k"}}},
+                    {"name": "D", "valueFrom": {"configMapKeyRef": {"name": "perhaps", "key": "k", "optional": True}}},
                 ],
-                "envFrom": [{"secretRef": {"name": "whole"}}],
+                "envFrom": [{"secretRef": {"name": "whole"}}, {"configMapRef": {"name": "settings"}}],
+                "sourceConfigMapRef": {"name": "code"},
             },
         }
     )  # fmt: skip
     assert referenced_secrets(spec) == {"authority", "single", "whole"}
+    assert referenced_config_maps(spec) == {"code", "plain", "settings"}
 
 
 @pytest.mark.parametrize(
@@ -120,8 +128,20 @@ def test_every_secret_that_matters_is_watched() -> None:
         ({}, {"replicas": 5}, ()),
         ({}, {"execution": {"ordering": "partition"}}, ("execution.ordering",)),
         ({}, {"execution": {"shutdownGraceSeconds": 7}}, ("execution.shutdownGraceSeconds",)),
-        ({}, {"handler": {"entrypoint": "other:handle"}}, ("handler",)),
-        ({"secrets": {"ca": "1"}}, {"secrets": {"ca": "2"}}, ("secrets",)),
+        ({}, {"logLevel": "DEBUG"}, ()),
+        ({}, {"handler": {"entrypoint": "other:handle"}}, ("handler.entrypoint",)),
+        ({}, {"handler": {"entrypoint": "orders:handle", "image": "shop:2"}}, ("handler.image",)),
+        ({}, {"image": "runtime:2"}, ("handler.image",)),
+        ({}, {"handler": {"entrypoint": "orders:handle", "env": [{"name": "A", "value": "1"}]}}, ("handler.env",)),
+        ({}, {"handler": {"entrypoint": "orders:handle", "logContext": False}}, ("handler.logContext",)),
+        ({}, {"kafka": {"caSecretRef": {"name": "ca"}}}, ("source.kafka.caSecretRef",)),
+        ({"kafka": {"caSecretRef": {"name": "ca"}}}, {}, ("source.kafka.caSecretRef",)),
+        ({}, {"circuitBreaker": {}}, ("circuitBreaker",)),
+        ({}, {"circuitBreaker": {"openMs": 500}}, ("circuitBreaker.openMs",)),
+        ({}, {"results": {"topic": "done"}}, ("results.topic",)),
+        ({}, {"podTemplate": {"spec": {"nodeSelector": {"disk": "fast"}}}}, ("podTemplate.spec.nodeSelector",)),
+        ({}, {"podTemplate": {"metadata": {"labels": {"team": "a"}}}}, ("podTemplate.metadata",)),
+        ({"secrets": {"ca": "1"}}, {"secrets": {"ca": "2"}}, ("the Secret ca",)),
     ],
 )
 def test_only_what_needs_a_restart_restarts(
@@ -132,6 +152,22 @@ def test_only_what_needs_a_restart_restarts(
     assert restart_cause(old, new) == causes
     same = old["spec"]["template"]["metadata"]["annotations"] == new["spec"]["template"]["metadata"]["annotations"]
     assert same is (not causes)
+
+
+def test_a_template_that_only_the_operator_changed_is_told_too() -> None:
+    """A newer operator's probes restart pods although no part of the resource changed."""
+    old, new = manifest(), manifest()
+    new["spec"]["template"]["metadata"]["annotations"][HASH] = "another"
+    assert restart_cause(old, new) == ("the operator's template of the pods",)
+
+
+def test_static_members_belong_to_a_stateful_set() -> None:
+    """Its pods keep their names, all start at once, and everything else of the pods is the same."""
+    static = manifest(kafka={"membership": "static"}, replicas=3)
+    assert (static["apiVersion"], static["kind"], static["spec"]["replicas"]) == ("apps/v1", "StatefulSet", 3)
+    assert static["spec"]["podManagementPolicy"] == "Parallel"
+    assert static["spec"]["template"]["spec"] == manifest()["spec"]["template"]["spec"]
+    assert manifest()["kind"] == "Deployment"
 
 
 def leaves(document: dict[str, Any], at: tuple[str, ...] = ()) -> set[tuple[str, ...]]:

@@ -1,14 +1,12 @@
-"""The Deployment of consumer pods. Pure. Tuned values never come here: each step would be a rollout and a rebalance."""
+"""The template of the consumer pods. Pure. Tuned values never come here: each step would be a rollout."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from consumer_runtime.contract import pod
 from parallel_consumer_operator.desired.effective import Effective
 from parallel_consumer_operator.desired.overlay import RESTRICTED, overlaid
-from parallel_consumer_operator.desired.owner import Owner, child
-from parallel_consumer_operator.desired.restart import restart_annotations
+from parallel_consumer_operator.desired.owner import Owner
+from parallel_consumer_operator.desired.restart import Build, restart_annotations
 from parallel_consumer_operator.port import Manifest
 from parallel_consumer_operator.resource import names
 from parallel_consumer_operator.resource.spec import KafkaSpec, ParallelConsumerSpec
@@ -19,37 +17,17 @@ _SCRATCH = "/tmp"  # noqa: S108 - a mount point in the pod, which has the direct
 _COMMAND = ["python", "-m", "consumer_runtime", "run", "--config", pod.SETTINGS_FILE]
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
-    """What the cluster adds to a spec: the runtime's image, and fingerprints of the Secrets by name (None: missing)."""
-
-    runtime_image: str
-    secret_versions: Mapping[str, str | None]
-
-
-def deployment(owner: Owner, spec: ParallelConsumerSpec, effective: Effective, build: Build) -> Manifest:
-    """Return the Deployment; suspended it keeps everything but its pods."""
-    restart = restart_annotations(effective.settings, build.secret_versions)
-    return child(
-        owner,
-        api_version="apps/v1",
-        kind="Deployment",
-        name=owner.name,
-        spec={
-            "replicas": 0 if spec.suspend else spec.replicas,
-            "revisionHistoryLimit": 3,
-            "selector": {"matchLabels": owner.selector},
-            # A new pod joins before an old one leaves: with a cooperative assignor the group never stops.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": {
-                "metadata": {
-                    "labels": {**spec.pod_template.metadata.labels, **owner.labels},
-                    "annotations": {**spec.pod_template.metadata.annotations, **restart},
-                },
-                "spec": overlaid(_pod(owner, spec, effective, build), spec.pod_template),
-            },
+def template(owner: Owner, spec: ParallelConsumerSpec, effective: Effective, build: Build) -> Manifest:
+    """Return the template of the pods, with the hashes by which a restart and its cause are told."""
+    pod_spec = overlaid(_pod(owner, spec, effective, build), spec.pod_template)
+    restart = restart_annotations(effective.settings, spec, build, pod_spec)
+    return {
+        "metadata": {
+            "labels": {**spec.pod_template.metadata.labels, **owner.labels},
+            "annotations": {**spec.pod_template.metadata.annotations, **restart},
         },
-    )
+        "spec": pod_spec,
+    }
 
 
 def mounted_secrets(kafka: KafkaSpec) -> dict[str, tuple[str, str]]:
@@ -78,6 +56,24 @@ def referenced_secrets(spec: ParallelConsumerSpec) -> frozenset[str]:
         if source.secret_ref and not source.secret_ref.optional
     }
     return frozenset(mounted | single | whole)
+
+
+def referenced_config_maps(spec: ParallelConsumerSpec) -> frozenset[str]:
+    """Return the names of the user's ConfigMaps whose contents the pods use; those marked optional are not here."""
+    source = spec.handler.source_config_map_ref
+    single = {
+        variable.value_from.config_map_key_ref.name
+        for variable in spec.handler.env
+        if variable.value_from
+        and variable.value_from.config_map_key_ref
+        and not variable.value_from.config_map_key_ref.optional
+    }
+    whole = {
+        each.config_map_ref.name
+        for each in spec.handler.env_from
+        if each.config_map_ref and not each.config_map_ref.optional
+    }
+    return frozenset(single | whole | ({source.name} if source else set()))
 
 
 def _pod(owner: Owner, spec: ParallelConsumerSpec, effective: Effective, build: Build) -> dict[str, Any]:
