@@ -1,4 +1,4 @@
-"""The command line: `run` the operator, `generate` the files that are made from the models."""
+"""The command line: `run` the operator, try a manifest `local`ly, `replay` decisions, `generate` files."""
 
 import asyncio
 import logging
@@ -13,9 +13,11 @@ import structlog
 import typer
 
 from consumer_runtime.contract.settings import LogLevel
+from parallel_consumer_operator import tune
 from parallel_consumer_operator.errors import OperatorError
 from parallel_consumer_operator.generate import files
 from parallel_consumer_operator.local.command import local
+from parallel_consumer_operator.replay.command import replay
 from parallel_consumer_operator.settings import RUNTIME_IMAGE, OperatorSettings
 
 application = typer.Typer(
@@ -23,6 +25,7 @@ application = typer.Typer(
 )
 
 application.command(epilog="Example: python -m parallel_consumer_operator local -f parallelconsumer.yaml")(local)
+application.command(epilog="Example: python -m parallel_consumer_operator replay decisions.jsonl")(replay)
 
 
 class LogFormat(StrEnum):
@@ -61,9 +64,17 @@ def run(
     log_level: Annotated[LogLevel, typer.Option(envvar="LOG_LEVEL", help="The least important line shown.")] = (
         LogLevel.INFO
     ),
+    every_decision: Annotated[
+        bool,
+        typer.Option(
+            envvar="LOG_EVERY_DECISION", help="Log repeated holds of the tuner too, a whole journal to replay."
+        ),
+    ] = False,
 ) -> None:
     """Run the operator until SIGTERM."""
     _log_as(log_format, log_level)
+    if every_decision:
+        logging.getLogger(tune.__name__).setLevel(logging.DEBUG)
     listed = [name.strip() for name in watch_namespaces.split(",") if name.strip()]
     settings = OperatorSettings(
         namespaces=tuple(sorted({*(namespace or ()), *listed})),

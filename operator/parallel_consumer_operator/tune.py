@@ -165,20 +165,18 @@ def events_of(before: TuningStatus, decision: Decision) -> tuple[Event, ...]:
 
 
 def _record(subject: TuneSubject, policy: Policy, window: Window, decision: Decision, now: datetime) -> None:
-    line = journal.Entry(
-        namespace=subject.key.namespace,
-        name=subject.key.name,
-        now=now,
-        policy=policy,
-        window=window,
-        memory=subject.memory,
-        action=type(decision.action).__name__,
-        reason=decision.reason,
-        message=decision.message,
-        gates=tuple(hit.gate.value for hit in decision.hits),
-        verdict=decision.judgement.verdict if decision.judgement else None,
-    )
-    # A hold for the same reason as before says nothing new; at DEBUG every decision is there to be replayed.
-    again = isinstance(decision.action, Hold) and decision.reason == subject.memory.reason
-    tell = _LOG.debug if again else _LOG.info
-    tell("tuning decision", **line.model_dump(mode="json", by_alias=True))
+    where = (subject.key.namespace, subject.key.name)
+    line = journal.Entry.made(where, policy, window, subject.memory, now, decision)
+    # What was said before says nothing new; at DEBUG (or with --every-decision) each is there to be replayed.
+    tell = _LOG.debug if _repeats(subject.memory, decision) else _LOG.info
+    tell(journal.EVENT, **line.model_dump(mode="json", by_alias=True))
+
+
+def _repeats(before: TuningStatus, decision: Decision) -> bool:
+    match decision.action:
+        case Hold():
+            return decision.reason == before.reason
+        case Recommend(recommendation=advice):
+            return before.recommendation is not None and before.recommendation.id == advice.id
+        case _:
+            return False

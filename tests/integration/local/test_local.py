@@ -34,7 +34,10 @@ def processes_of(directory: str) -> list[int]:
 
 @pytest.mark.timeout(240)
 def test_the_example_is_tuned_and_nothing_is_left_behind(tmp_path: Path):
-    """The promises of the demo on a third of its load, kept within three minutes; then no process remains."""
+    """The promises of the demo on a third of its load, kept within three minutes; then no process remains.
+
+    Every decision of the real process is in its log, and is decided the same again.
+    """
     output = tmp_path / "demo.json"
     run = subprocess.run(
         command(EXAMPLE, "--messages", "80000", "--rate", "2500", "--output", str(output)),
@@ -51,6 +54,13 @@ def test_the_example_is_tuned_and_nothing_is_left_behind(tmp_path: Path):
     assert figures["apply_seconds_max"] < 2
     assert "status.tuning.history" in run.stdout
     assert processes_of(str(tmp_path)) == []
+    (log,) = tmp_path.rglob("operator.jsonl")
+    replayed = subprocess.run(
+        [sys.executable, "-m", "parallel_consumer_operator", "replay", str(log)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+    assert log.read_text().count('"action": "Step"') >= figures["steps_applied"]
 
 
 @pytest.mark.parametrize(
