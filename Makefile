@@ -56,8 +56,8 @@ bench: $(STAMP) ## Compare with the peers on one topic, broker and machine; writ
 image: $(STAMP) ## Build both container images with buildah and give them to the testbed's node
 	$(BIN)/python -m testbed image $(ARGS)
 
-chaos: $(STAMP) ## Seeded faults on real Kafka, each pair of mode, ordering, protocol and fault (15 minutes); build/chaos.json
+chaos: $(STAMP) ## Seeded faults on real Kafka: each two of mode, ordering, protocol and faults (10 minutes); build/chaos.json
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
-chaos-full: $(STAMP) ## The whole matrix of faults, then ten minutes of each mode (three hours); build/chaos.json
-	$(BIN)/python -m benchmarks.chaos --matrix full --soak $(ARGS)
+chaos-full: $(STAMP) ## All modes x orderings x faults, then a soak of all modes (an hour; goes on where it ended); build/chaos-full.json
+	$(BIN)/python -m benchmarks.chaos --matrix full --soak --resume --output build/chaos-full.json $(ARGS)

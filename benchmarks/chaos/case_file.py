@@ -10,7 +10,7 @@ from benchmarks.chaos.plan import Case, Family, Protocol
 from consumer_runtime.contract.settings import Mode, Ordering
 
 _NAME = "case.json"
-_KINDS: dict[str, type[StrEnum]] = {"mode": Mode, "ordering": Ordering, "protocol": Protocol, "family": Family}
+_KINDS: dict[str, type[StrEnum]] = {"mode": Mode, "ordering": Ordering, "protocol": Protocol}
 
 
 def write_case(case: Case, folder: Path) -> None:
@@ -23,4 +23,5 @@ def read_case(folder: Path) -> Case:
     fields: dict[str, Any] = json.loads((folder / _NAME).read_text())
     for name, kind in _KINDS.items():
         fields[name] = kind(fields[name])
+    fields["families"] = tuple(map(Family, fields["families"]))
     return Case(**fields)

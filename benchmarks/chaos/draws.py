@@ -82,7 +82,8 @@ def work_seconds(seed: int, odds: Odds, *, partition: int, offset: int) -> float
 def marked(case: Case) -> Mapping[tuple[int, int], Mark]:
     """Return the few (partition, offset) at which the handler does something drastic, once each in a case.
 
-    They lie in the first two thirds of what each partition gets, so that the case is still under load afterwards.
+    They lie in the first half of what each partition gets on average, so that every partition gets that far, also when
+    others are added, and the case is still under load afterwards.
     """
     return {_position(case, mark, number): mark for mark, count in case.marks.items() for number in range(count)}
 
@@ -90,4 +91,4 @@ def marked(case: Case) -> Mapping[tuple[int, int], Mark]:
 def _position(case: Case, mark: Mark, number: int) -> tuple[int, int]:
     partition = (number * 3 + case.seed) % case.partitions
     along = share(case.seed, partition=partition, offset=number, salt=Salt[mark.name])
-    return partition, int(case.messages / case.partitions * (0.1 + 0.55 * along))
+    return partition, int(case.messages / case.partitions * (0.08 + 0.32 * along))

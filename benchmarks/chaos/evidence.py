@@ -1,17 +1,24 @@
 """Gathers what is judged, once a case's processes have ended: reads Kafka and the logs, decides nothing."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.chaos import draws
+from benchmarks.chaos import draws, faults
+from benchmarks.chaos.handler import MARK_SUFFIX
 from benchmarks.chaos.history import History, Ranges, of_logs
-from benchmarks.chaos.records import read_folder
+from benchmarks.chaos.plan import MEMBERS, Mark
+from benchmarks.chaos.records import Attempt, read_folder
 from benchmarks.chaos.stage import Stage
-from benchmarks.chaos.verdict import Evidence
+from benchmarks.chaos.verdict import Evidence, Truth
 from consumer_runtime.ledger import codec
 
 _MAX_POLL_TEXT = "Application maximum poll interval"
 """What librdkafka logs when a member is expelled for not polling (rd_kafka_max_poll_interval...)."""
+_REFUSED_TEXT = "DLQ publish failed"
+_IN_FORCE_TEXT = "settings in force"
+_GENERATION = re.compile(r"generation\W+(\d+)")
 
 
 def collect(stage: Stage, *, orphans: int) -> Evidence:
@@ -23,15 +30,18 @@ def collect(stage: Stage, *, orphans: int) -> Evidence:
     )
     dead_letters = stage.reader.dead_letters(stage.dead_letter_topic, origin=stage.topic)
     exits = 0 if case.may_give_up else group.unasked_exits
+    attempts, history = tuple(read_folder(stage.folder)), _history(stage)
     return Evidence(
         truth=truth,
-        attempts=tuple(read_folder(stage.folder)),
-        history=_history(stage),
+        attempts=attempts,
+        history=history,
         dead_letters=stage.dead_letters | dead_letters,
         ordering=case.ordering,
         committed=stage.reader.committed(stage.topic, list(truth)),
         unexpected_exits=exits + group.late_exits,
         orphans=orphans,
+        faults_expected=faults.expected(case),
+        faults_found=_suffered(stage, truth, attempts, history),
     )
 
 
@@ -44,6 +54,31 @@ def finished_ranges(metadata: str, offset: int) -> Ranges:
 def expelled(logs: Iterable[Path]) -> int:
     """Return how often the client said that the poll interval was exceeded."""
     return sum(log.read_text(errors="replace").count(_MAX_POLL_TEXT) for log in logs)
+
+
+def log_counts(logs: Iterable[Path]) -> faults.Counts:
+    """Return what the consumers' own logs tell: refused dead letters, and generations of settings in force."""
+    refused, generations = 0, set()
+    for line in (line for log in logs for line in log.read_text(errors="replace").splitlines()):
+        refused += _REFUSED_TEXT in line
+        if _IN_FORCE_TEXT in line and (found := _GENERATION.search(line)):
+            generations.add(found.group(1))
+    return {faults.Suffered.DEAD_LETTERS_REFUSED: refused, faults.Suffered.SETTINGS_CHANGES: len(generations)}
+
+
+def _suffered(stage: Stage, truth: Truth, attempts: Iterable[Attempt], history: History) -> faults.Counts:
+    marks = (Mark(path.name.partition("-")[0]) for path in stage.folder.glob(f"*{MARK_SUFFIX}"))
+    counts: Counter[faults.Suffered] = Counter()
+    for part in (
+        faults.scheduled(stage.caused),
+        faults.by_marks(marks),
+        faults.in_history(history, first_members=MEMBERS),
+        faults.in_messages(truth),
+        faults.in_attempts(attempts, first_partitions=stage.case.partitions),
+        log_counts(stage.folder.glob("consumer-*.log")),
+    ):
+        counts.update(part)
+    return {what: count for what, count in counts.items() if count}
 
 
 def _history(stage: Stage) -> History:

@@ -70,23 +70,25 @@ class Group:
             )
         self._running[member] = _Running(process, incarnation)
 
-    def kill(self, member: int) -> None:
-        """End a member as a power cut would; it comes back."""
+    def is_at_work(self, member: int) -> bool:
+        """Whether a member runs, was given partitions, and was not asked to stop."""
         running = self._running.get(member)
-        if running is None:  # it is dead already, and about to come back
-            return
+        if running is None or running.asked_to_stop_at is not None or running.process.poll() is not None:
+            return False
+        log = self.event_log(member, running.incarnation)
+        return log.exists() and log.stat().st_size > 0
+
+    def kill(self, member: int) -> None:
+        """End a member that runs as a power cut would; it comes back."""
+        running = self._running[member]
         running.process.send_signal(signal.SIGKILL)
         running.process.wait(timeout=10)
         self._bury(member, Ending.KILLED)
         self._coming_back[member] = 0.0
 
     def terminate(self, member: int, *, comes_back: bool) -> None:
-        """Ask a member to stop; `watch` takes note of its end."""
-        running = self._running.get(member)
-        if running is None:
-            if not comes_back:
-                self._coming_back.pop(member, None)
-            return
+        """Ask a member that runs to stop; `watch` takes note of its end."""
+        running = self._running[member]
         running.comes_back = comes_back
         running.asked_to_stop_at = time.monotonic()
         running.process.send_signal(signal.SIGTERM)

@@ -21,6 +21,8 @@ MEMBER_VARIABLE = "CHAOS_MEMBER"
 HANG_SECONDS = 9.0
 """Well past the task timeout of every case."""
 EXIT_STATUS = 86
+MARK_SUFFIX = ".mark"
+"""Of files that say that a marked message was met: `<mark>-<partition>-<offset>.mark`."""
 Place = tuple[int, int, int, int, int]
 
 
@@ -44,7 +46,7 @@ class _Script:
         if mark is None:
             return None
         try:
-            os.close(os.open(self.folder / f"{mark}-{partition}-{offset}.mark", os.O_CREAT | os.O_EXCL))
+            os.close(os.open(self.folder / f"{mark}-{partition}-{offset}{MARK_SUFFIX}", os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return None
         return mark

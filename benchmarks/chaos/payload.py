@@ -22,6 +22,8 @@ class Content(NamedTuple):
     sequence: int
     poison: bool
     """Marked as poison by the producer; `draws.is_poison` draws others."""
+    value_bytes: int | None = None
+    """Length of the value; None for a null value."""
 
 
 def encode(
@@ -39,7 +41,8 @@ def decode(key: bytes | None, value: bytes | None, headers: Headers | None) -> C
     """Return what `encode` put in; raises KeyError or struct.error for a message that is not ours."""
     named = dict(headers) if headers else {}
     sequence = int(named[SEQUENCE_HEADER] or 0) if value is None else _HEAD.unpack_from(value)[0]
-    return Content(key=key_hash(key), sequence=sequence, poison=POISON_HEADER in named)
+    length = None if value is None else len(value)
+    return Content(key=key_hash(key), sequence=sequence, poison=POISON_HEADER in named, value_bytes=length)
 
 
 def key_hash(key: bytes | None) -> int:

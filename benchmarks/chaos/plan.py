@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import product
+from itertools import combinations, product
 from typing import TypeVar
 
 from benchmarks.chaos.errors import ChaosError
@@ -42,6 +42,9 @@ class Family(StrEnum):
     """No scheduled fault: what soaks run, and what shows that the harness itself loses nothing."""
 
 
+_FAULTY = tuple(family for family in Family if family is not Family.CALM)
+
+
 class Fault(StrEnum):
     """One thing done to the running group."""
 
@@ -56,6 +59,13 @@ class Fault(StrEnum):
     CHANGE_SETTINGS = "change-settings"
     REMOVE_DEAD_LETTER_TOPIC = "remove-dead-letter-topic"
     RESTORE_DEAD_LETTER_TOPIC = "restore-dead-letter-topic"
+
+
+LASTING: Mapping[Fault, tuple[float, Fault]] = {
+    Fault.PAUSE_BROKER: (BROKER_PAUSE_SECONDS, Fault.RESUME_BROKER),
+    Fault.REMOVE_DEAD_LETTER_TOPIC: (DEAD_LETTER_AWAY_SECONDS, Fault.RESTORE_DEAD_LETTER_TOPIC),
+}
+"""For how many seconds a fault lasts, and what ends it."""
 
 
 class Mark(StrEnum):
@@ -86,7 +96,8 @@ class Case:
     mode: Mode
     ordering: Ordering
     protocol: Protocol
-    family: Family
+    families: tuple[Family, ...]
+    """Whose faults happen, all in the same run."""
     seed: int = DEFAULT_SEED
     messages: int = DEFAULT_MESSAGES
     seconds: float = 28.0
@@ -96,15 +107,13 @@ class Case:
 
     @property
     def name(self) -> str:
-        """`mode-ordering-protocol-family`, as `--case` takes it."""
-        return f"{self.mode}-{self.ordering}-{self.protocol}-{self.family}"
+        """`mode-ordering-protocol-families`, as `--case` takes it; several families are joined by a plus."""
+        return f"{self.mode}-{self.ordering}-{self.protocol}-{'+'.join(self.families)}"
 
     @property
     def marks(self) -> Mapping[Mark, int]:
         """How many messages carry each mark."""
-        if self.family is not Family.HANDLER:
-            return {}
-        return _MARKS[self.mode]
+        return _MARKS[self.mode] if Family.HANDLER in self.families else {}
 
     @property
     def may_give_up(self) -> bool:
@@ -121,16 +130,37 @@ _MARKS: Mapping[Mode, Mapping[Mark, int]] = {
 
 
 def every_case(*, seed: int = DEFAULT_SEED, messages: int = DEFAULT_MESSAGES) -> list[Case]:
-    """Return the whole matrix, each case with a seed of its own drawn from `seed` and its name."""
-    families = [family for family in Family if family is not Family.CALM]
-    cells = product(MODES, Ordering, Protocol, families)
-    return [_seeded(Case(mode=m, ordering=o, protocol=p, family=f, messages=messages), seed) for m, o, p, f in cells]
+    """Return the whole matrix, modes x orderings x families, each case with a seed drawn from `seed` and its name.
+
+    The protocol goes round: each mode meets each protocol, and so do each ordering, each family, and each two of these.
+    """
+    protocols = tuple(Protocol)
+    cells = product(enumerate(MODES), enumerate(Ordering), enumerate(_FAULTY))
+    return [
+        _seeded(
+            Case(
+                mode=mode,
+                ordering=ordering,
+                protocol=protocols[(m + o + f) % len(protocols)],
+                families=(family,),
+                messages=messages,
+            ),
+            seed,
+        )
+        for (m, mode), (o, ordering), (f, family) in cells
+    ]
+
+
+def mixed_cases(*, seed: int = DEFAULT_SEED, messages: int = DEFAULT_MESSAGES) -> list[Case]:
+    """Return every mode, ordering and protocol with every two families: what a small subset is chosen from."""
+    cells = product(MODES, Ordering, Protocol, combinations(_FAULTY, 2))
+    return [_seeded(Case(mode=m, ordering=o, protocol=p, families=f, messages=messages), seed) for m, o, p, f in cells]
 
 
 def case_named(name: str, *, seed: int, messages: int = DEFAULT_MESSAGES) -> Case:
     """Return the case that `Case.name` spells; raises ChaosError naming the part that is wrong and what is allowed."""
     parts = name.split("-")
-    if len(parts) != len(("mode", "ordering", "protocol", "family")):
+    if len(parts) != len(("mode", "ordering", "protocol", "families")):
         raise ChaosError(f"--case {name!r} must be mode-ordering-protocol-family, such as async-key-cooperative-crash")
     mode = _part(Mode, parts[0], name)
     if mode is Mode.AUTO:
@@ -139,7 +169,7 @@ def case_named(name: str, *, seed: int, messages: int = DEFAULT_MESSAGES) -> Cas
         mode=mode,
         ordering=_part(Ordering, parts[1], name),
         protocol=_part(Protocol, parts[2], name),
-        family=_part(Family, parts[3], name),
+        families=tuple(_part(Family, part, name) for part in parts[3].split("+")),
         seed=seed,
         messages=messages,
     )
@@ -173,23 +203,20 @@ def _outline(case: Case, draw: random.Random) -> Iterator[tuple[float, Fault, in
         Family.HANDLER: [(0.2, Fault.REMOVE_DEAD_LETTER_TOPIC, 0)],
         Family.CALM: [],
     }
-    yield from outlines[case.family]
+    for family in case.families:
+        yield from outlines[family]
 
 
 def _paired(events: list[Event]) -> Iterator[Event]:
     """Yield what ends a fault that lasts."""
-    ends = {
-        Fault.PAUSE_BROKER: (BROKER_PAUSE_SECONDS, Fault.RESUME_BROKER),
-        Fault.REMOVE_DEAD_LETTER_TOPIC: (DEAD_LETTER_AWAY_SECONDS, Fault.RESTORE_DEAD_LETTER_TOPIC),
-    }
     for event in events:
-        if event.fault in ends:
-            lasts, end = ends[event.fault]
+        if event.fault in LASTING:
+            lasts, end = LASTING[event.fault]
             yield Event(event.at_seconds + lasts, end)
 
 
 def _settings_changes(case: Case) -> Iterator[Event]:
-    if case.family is Family.MEMBERSHIP:
+    if Family.MEMBERSHIP in case.families:
         for second in range(1, int(case.seconds / SETTINGS_EVERY_SECONDS)):
             yield Event(second * SETTINGS_EVERY_SECONDS, Fault.CHANGE_SETTINGS)
 

@@ -1,27 +1,22 @@
 """One case from start to end: load, consumers, faults on schedule, then the evidence. Judging is `verdict`."""
 
+import heapq
 import random
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    NewPartitions,
-)
+from confluent_kafka.admin import AdminClient
 
-from benchmarks.chaos import evidence, settings
+from benchmarks.chaos import evidence, settings, steps
 from benchmarks.chaos.case_file import write_case
 from benchmarks.chaos.errors import ChaosError
 from benchmarks.chaos.group import Group, end_orphans
-from benchmarks.chaos.plan import MEMBERS, Case, Event, Fault, schedule
+from benchmarks.chaos.plan import LASTING, MEMBERS, Case, Event, schedule
 from benchmarks.chaos.produce import Load
 from benchmarks.chaos.reading import Reader, delete_topics
 from benchmarks.chaos.stage import Stage
@@ -29,11 +24,18 @@ from benchmarks.chaos.verdict import Verdict, judge
 from testbed.kafka import Kafka
 
 TICK_SECONDS = 0.05
-ADDED_PARTITIONS = 4
 _LOOK_EVERY_SECONDS = 0.5
 _ASSIGNED_WITHIN_SECONDS = 90.0
 _ORPHAN_GRACE_SECONDS = 3.0
-_DEAD_LETTER_PARTITIONS = 2
+_POSSIBLE_WITHIN_SECONDS = 30.0
+"""How long a fault is put off while it cannot be caused."""
+
+
+class _Due(NamedTuple):
+    """An event and when it is to be tried, or tried again."""
+
+    at_seconds: float
+    event: Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,8 @@ def run(
         stage.group.stop()
         orphans = end_orphans(stage.folder, grace_seconds=_ORPHAN_GRACE_SECONDS)
         verdict = judge(evidence.collect(stage, orphans=orphans))
+    except KafkaException as error:
+        raise ChaosError(f"Kafka did not do what the case asked for: {error}") from error
     finally:
         _tear_down(stage)
     return Outcome(
@@ -79,7 +83,7 @@ def _set_up(case: Case, broker: Kafka, root: Path) -> Stage:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_case(case, folder)
-    topic = f"chaos.{case.name}.{time.time_ns() // 1_000_000}"
+    topic = f"chaos.{case.name.replace('+', '.')}.{time.time_ns() // 1_000_000}"
     broker.create_topic(topic, partitions=case.partitions)
     bootstrap = broker.bootstrap_servers
     stage = Stage(
@@ -96,7 +100,7 @@ def _set_up(case: Case, broker: Kafka, root: Path) -> Stage:
         ),
         draw=random.Random(case.seed),
     )
-    broker.create_topic(stage.dead_letter_topic, partitions=_DEAD_LETTER_PARTITIONS)
+    broker.create_topic(stage.dead_letter_topic, partitions=steps.DEAD_LETTER_PARTITIONS)
     settings.write(stage.settings, stage.settings_file)
     return stage
 
@@ -107,16 +111,37 @@ def _play(stage: Stage, patience_seconds: float, tick: Callable[[Stage], None]) 
     _wait_until_assigned(stage)
     stage.started = time.monotonic()
     stage.load.start()
-    waiting = deque(schedule(stage.case))
+    waiting = [_Due(event.at_seconds, event) for event in schedule(stage.case)]
     while waiting or stage.load.is_alive():
-        now = time.monotonic() - stage.started
-        if waiting and waiting[0].at_seconds <= now:
-            _STEPS[waiting[0].fault](stage, waiting.popleft())
+        _strike_what_is_due(stage, waiting)
         stage.group.watch()
         tick(stage)
         time.sleep(TICK_SECONDS)
     stage.load.require_delivered()
     _wait_until_finished(stage, patience_seconds, tick)
+
+
+def _strike_what_is_due(stage: Stage, waiting: list["_Due"]) -> None:
+    """Cause what is due. What lasts has its time from when it really began."""
+    now = time.monotonic() - stage.started
+    while waiting and waiting[0].at_seconds <= now:
+        event = heapq.heappop(waiting).event
+        late = now - event.at_seconds
+        if steps.strike(stage, event):
+            _end_in_time(stage, event, waiting)
+        elif late < _POSSIBLE_WITHIN_SECONDS:  # else it is told as not caused
+            heapq.heappush(waiting, _Due(now + _LOOK_EVERY_SECONDS, event))
+        now = time.monotonic() - stage.started
+
+
+def _end_in_time(stage: Stage, event: Event, waiting: list["_Due"]) -> None:
+    """Put off the end of a fault that lasts by as much as its beginning was late."""
+    if event.fault not in LASTING:
+        return
+    seconds, end = LASTING[event.fault]
+    ends_at = stage.since[event.fault] - stage.started + seconds
+    waiting[:] = [_Due(max(ends_at, due.at_seconds), due.event) if due.event.fault is end else due for due in waiting]
+    heapq.heapify(waiting)
 
 
 def _wait_until_assigned(stage: Stage) -> None:
@@ -160,72 +185,3 @@ def _tear_down(stage: Stage) -> None:
     end_orphans(stage.folder, grace_seconds=0.0)
     stage.reader.close()
     delete_topics(stage.admin, [stage.topic, stage.dead_letter_topic])
-
-
-def _kill(stage: Stage, event: Event) -> None:
-    stage.group.kill(event.member)
-
-
-def _terminate(stage: Stage, event: Event) -> None:
-    stage.group.terminate(event.member, comes_back=True)
-
-
-def _leave(stage: Stage, event: Event) -> None:
-    stage.group.terminate(event.member, comes_back=False)
-
-
-def _join(stage: Stage, event: Event) -> None:
-    stage.group.start(event.member)
-
-
-def _restart_broker(stage: Stage, _: Event) -> None:
-    stage.broker.restart()
-
-
-def _pause_broker(stage: Stage, _: Event) -> None:
-    stage.broker.pause()
-
-
-def _resume_broker(stage: Stage, _: Event) -> None:
-    stage.broker.resume()
-
-
-def _add_partitions(stage: Stage, _: Event) -> None:
-    total = stage.case.partitions + ADDED_PARTITIONS
-    stage.admin.create_partitions([NewPartitions(stage.topic, total)])[stage.topic].result(timeout=30)
-    stage.load.use_partitions(total)
-
-
-def _change_settings(stage: Stage, _: Event) -> None:
-    stage.settings = settings.changed(stage.settings, stage.case.mode, stage.draw)
-    settings.write(stage.settings, stage.settings_file)
-
-
-def _remove_dead_letters(stage: Stage, _: Event) -> None:
-    """Refuse writes first, so that nothing can be delivered between the last read and the deletion."""
-    name = stage.dead_letter_topic
-    entry = ConfigEntry("min.insync.replicas", "2", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
-    stage.admin.incremental_alter_configs([resource])[resource].result(timeout=30)
-    time.sleep(1.0)  # a request already past the check is answered by now
-    stage.dead_letters |= stage.reader.dead_letters(name, origin=stage.topic)
-    delete_topics(stage.admin, [name])
-
-
-def _restore_dead_letters(stage: Stage, _: Event) -> None:
-    stage.broker.create_topic(stage.dead_letter_topic, partitions=_DEAD_LETTER_PARTITIONS)
-
-
-_STEPS: dict[Fault, Callable[[Stage, Event], None]] = {
-    Fault.KILL: _kill,
-    Fault.TERMINATE: _terminate,
-    Fault.JOIN: _join,
-    Fault.LEAVE: _leave,
-    Fault.RESTART_BROKER: _restart_broker,
-    Fault.PAUSE_BROKER: _pause_broker,
-    Fault.RESUME_BROKER: _resume_broker,
-    Fault.ADD_PARTITIONS: _add_partitions,
-    Fault.CHANGE_SETTINGS: _change_settings,
-    Fault.REMOVE_DEAD_LETTER_TOPIC: _remove_dead_letters,
-    Fault.RESTORE_DEAD_LETTER_TOPIC: _restore_dead_letters,
-}

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.chaos.group import Group
-from benchmarks.chaos.plan import Case
+from benchmarks.chaos.plan import Case, Fault
 from benchmarks.chaos.produce import Load
 from benchmarks.chaos.reading import Place, Reader
 from testbed.kafka import Kafka
@@ -32,6 +33,10 @@ class Stage:
     draw: random.Random
     dead_letters: frozenset[Place] = frozenset()
     """Those read before the topic was taken away."""
+    caused: Counter[Fault] = field(default_factory=Counter)
+    """What was really done to the group, not only planned."""
+    since: dict[Fault, float] = field(default_factory=dict)
+    """When a fault that lasts began."""
     started: float = field(default_factory=time.monotonic)
 
     @property

@@ -7,8 +7,9 @@ fail each of them are in the tests.
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from benchmarks.chaos.faults import Counts, missing
 from benchmarks.chaos.history import Assignment, Commit, Ending, History, by_place
 from benchmarks.chaos.payload import Content
 from benchmarks.chaos.records import Attempt, Outcome
@@ -39,6 +40,9 @@ class Evidence:
     """Processes that ended by themselves although nothing was planned that must end them."""
     orphans: int = 0
     """Processes of the case that outlived their consumer."""
+    faults_expected: Counts = field(default_factory=dict)
+    """What must have happened at least, so that this case proves something."""
+    faults_found: Counts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,10 @@ class Verdict:
     """For information: orderly ends of an assignment whose last commit the broker refused."""
     uncommitted_ms_max: int
     """For information: how long before a kill the oldest message had finished that its last commit did not cover."""
+    faults: Counts = field(default_factory=dict)
+    """What the case suffered."""
+    faults_missing: tuple[str, ...] = ()
+    """What it should have suffered and did not, in words: then it proves less than its name says."""
 
     @property
     def failures(self) -> list[str]:
@@ -82,7 +90,7 @@ class Verdict:
             broken.append(f"duplicates is {self.duplicates}, must be at most {self.duplicates_bound}")
         if self.dead_lettered != self.poisoned:
             broken.append(f"dead_lettered is {self.dead_lettered}, must be {self.poisoned}")
-        return broken
+        return [*broken, *(f"fault not caused: {each}" for each in self.faults_missing)]
 
 
 _MUST_BE_ZERO = (
@@ -108,13 +116,13 @@ def judge(evidence: Evidence) -> Verdict:
     first = first_completions(completions)
     runs = runs_by_assignment(evidence.attempts, history.assignments)
     poison = poisoned(truth)
-    missing = [place for place in places(truth) if place not in first and place not in evidence.dead_letters]
-    passed = sum(offset < evidence.committed.get(partition, 0) for partition, offset in missing)
+    open_places = [place for place in places(truth) if place not in first and place not in evidence.dead_letters]
+    passed = sum(offset < evidence.committed.get(partition, 0) for partition, offset in open_places)
     rerun_allowed = [may_run_again(assignment, attempts) for assignment, attempts in runs]
     return Verdict(
         messages=sum(map(len, truth.values())),
         lost=passed,
-        unfinished=len(missing) - passed,
+        unfinished=len(open_places) - passed,
         order_violations=sum(_order_violations(attempts, first, evidence.ordering) for _, attempts in runs),
         overlaps=sum(_overlaps(attempts, evidence.ordering) for _, attempts in runs),
         duplicates=len(completions) - len(first),
@@ -131,6 +139,8 @@ def judge(evidence: Evidence) -> Verdict:
         orphans=evidence.orphans,
         last_commits_refused=sum(each.commit_failed_last for each in history.assignments if _is_orderly(each)),
         uncommitted_ms_max=max((_uncommitted_ms(assignment, attempts) for assignment, attempts in runs), default=0),
+        faults=evidence.faults_found,
+        faults_missing=tuple(missing(evidence.faults_expected, evidence.faults_found)),
     )
 
 

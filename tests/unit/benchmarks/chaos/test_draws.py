@@ -11,7 +11,7 @@ from benchmarks.chaos.draws import Salt
 from benchmarks.chaos.plan import Case, Family, Mark, Protocol
 from consumer_runtime.contract.settings import Mode, Ordering
 
-CASE = Case(mode=Mode.PROCESS, ordering=Ordering.KEY, protocol=Protocol.EAGER, family=Family.HANDLER, seed=3)
+CASE = Case(mode=Mode.PROCESS, ordering=Ordering.KEY, protocol=Protocol.EAGER, families=(Family.HANDLER,), seed=3)
 PLACES = [(partition, offset) for partition in range(8) for offset in range(5_000)]
 
 
@@ -60,13 +60,13 @@ def test_marked_messages_lie_within_what_is_sent() -> None:
         case = replace(CASE, mode=mode)
         marked = draws.marked(case)
         assert len(marked) == sum(case.marks.values())
-        assert all(p < case.partitions and o < case.messages / case.partitions * 0.7 for p, o in marked)
+        assert all(p < case.partitions and o < case.messages / case.partitions * 0.5 for p, o in marked)
 
 
 def test_only_family_handler_has_marks() -> None:
     """Other families' bounds on duplicates must not be widened by processes that end themselves."""
-    assert draws.marked(replace(CASE, family=Family.CRASH)) == {}
+    assert draws.marked(replace(CASE, families=(Family.CRASH,))) == {}
     assert Mark.EXIT in draws.marked(CASE).values()
-    assert not replace(CASE, family=Family.CRASH).may_give_up
+    assert not replace(CASE, families=(Family.CRASH,)).may_give_up
     assert replace(CASE, mode=Mode.THREAD).may_give_up
     assert not CASE.may_give_up

@@ -49,7 +49,8 @@ def test_a_payload_carries_its_sequence_with_and_without_a_value(
     """Null values carry it in a header."""
     value, headers = payload.encode(sequence, null=null, poison=poison)
     assert (value is None) == null
-    assert payload.decode(key, value, headers) == (payload.key_hash(key), sequence, poison)
+    length = None if value is None else len(value)
+    assert payload.decode(key, value, headers) == (payload.key_hash(key), sequence, poison, length)
 
 
 def test_a_large_value_is_a_million_bytes() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from benchmarks.chaos.faults import Counts, Suffered
 from benchmarks.chaos.history import Assignment, Commit, Ending, History
 from benchmarks.chaos.payload import Content
 from benchmarks.chaos.records import Attempt, Outcome
@@ -74,6 +75,8 @@ def verdict_on(
     ordering: Ordering = Ordering.KEY,
     committed: int = 3,
     stray: Iterable[Commit] = (),
+    faults_expected: Counts | None = None,
+    faults_found: Counts | None = None,
 ) -> Verdict:
     """Judge partition 0."""
     history = History(
@@ -88,6 +91,8 @@ def verdict_on(
             dead_letters=frozenset((0, offset) for offset in dead_letters),
             ordering=ordering,
             committed={0: committed},
+            faults_expected=faults_expected or {},
+            faults_found=faults_found or {},
         )
     )
 
@@ -283,3 +288,9 @@ def test_an_attempt_that_saw_another_message_is_mismatched() -> None:
     assert verdict_on((*IN_ORDER[:2], ran(2, at=3, sequence=7))).mismatched == 1
     assert verdict_on((*IN_ORDER[:2], ran(2, at=3, key=OTHER_KEY))).mismatched == 1
     assert verdict_on((*IN_ORDER, ran(9, at=4))).mismatched == 1
+
+
+def test_a_case_without_its_faults_proves_nothing() -> None:
+    """Nothing was lost, but one of two kills never happened: the case fails and says which."""
+    verdict = verdict_on(IN_ORDER, faults_expected={Suffered.KILLS: 2}, faults_found={Suffered.KILLS: 1})
+    assert verdict.failures == ["fault not caused: kills is 1, must be at least 2"]
