@@ -22,7 +22,7 @@ from consumer_runtime.engines.single import SingleEngine
 from consumer_runtime.errors import ConsumerError, StartFailure
 from consumer_runtime.gauges import Gauges
 from consumer_runtime.ledger.offsets import PartitionOffsets
-from consumer_runtime.ledger.shards import shards
+from consumer_runtime.ledger.shards import in_an_engine, shards
 from consumer_runtime.ledger.window import Window
 from consumer_runtime.retry import Backoff
 from consumer_runtime.settle import Settlement
@@ -32,6 +32,11 @@ from consumer_runtime.throttle import Circuit, Throttle
 
 _COMPLETION_WAIT_SECONDS = 0.001
 """With work in flight: neither a poll nor this wait can be woken by the other's event."""
+_QUIET_WAIT_SECONDS = 0.01
+"""The same where nothing came for a while, or what came could not run at once: each wake-up costs 50 to 100 us of a core
+that workers may need."""
+_QUIET_SHARE = 4
+"""A wait lasts this part of the time since a poll last brought something."""
 _HELD_WAIT_SECONDS = 0.01
 """With no poll to be made: only completions, retries and stops are waited for."""
 _LOOK_SECONDS = 0.1
@@ -77,6 +82,7 @@ class ControlLoop:
         self._before_start = before_start
         self._in_flight = 0
         self._marked = time.monotonic()
+        self._polled_something_at = 0.0
         self._trouble_at = 0.0
         self._drained_by = float("inf")
         self._changes: deque[_Change] = deque()
@@ -84,7 +90,8 @@ class ControlLoop:
             per_second=settings.execution.rate_limit_per_second, breaker=settings.circuit_breaker, now=self._marked
         )
         self._backpressure = Backpressure(source, statistics, _window(settings.execution))
-        self._shards = shards(settings.execution.ordering, engine_keeps_order=engine.keeps_order)
+        self._keeps_order = engine.keeps_order
+        self._shards = shards(settings.execution.ordering, engine_keeps_order=engine.keeps_order, crowds=engine.crowds)
         self._settlement = Settlement(
             source=source,
             shards=self._shards,
@@ -161,12 +168,14 @@ class ControlLoop:
         moved += polled or 0
         self._housekeep(now)
         if not moved:
-            self._engine.wait(self._held_seconds(now) if polled is None else _COMPLETION_WAIT_SECONDS)
+            self._engine.wait(self._held_seconds(now) if polled is None else self._quiet_seconds(now))
             self._mark(Stage.WAIT)
 
     def _advance(self, now: float) -> int:
         """Do everything that needs no poll; return how much moved."""
         moved = self._collect(now) + self._settlement.tick(now)
+        if self._engine.keeps_order is not self._keeps_order:
+            self._leave_order_to_engine()
         self._mark(Stage.COMPLETE)
         moved += self._dispatch(now)
         self._mark(Stage.DISPATCH)
@@ -187,6 +196,14 @@ class ControlLoop:
         if completions.bounced:
             settlement.bounced(completions.bounced)
         return count
+
+    def _leave_order_to_engine(self) -> None:
+        """Mode auto has put an engine in place that pipelines shards: no round trip between two messages of one."""
+        self._keeps_order = True
+        assignments = list(self._source.assignments.values())
+        retried = self._settlement.retried()
+        self._shards = in_an_engine(self._shards, assignments, retried, crowds=self._engine.crowds)
+        self._settlement.shards = self._gauges.shards = self._shards
 
     def _observe(self, now: float, succeeded: int, failures: list[Failure]) -> None:
         if self._throttle.is_idle:
@@ -224,6 +241,8 @@ class ControlLoop:
         fetched = self._source.poll(asked, wait)
         self._mark(Stage.WAIT if wait and not fetched.count else Stage.POLL)
         self._statistics.observe_poll(returned=min(fetched.count, asked), asked=asked)
+        if fetched.count:
+            self._polled_something_at = now
         for run in fetched.runs:
             self._take(run)
         return fetched.count or (1 if wait else 0)
@@ -238,6 +257,13 @@ class ControlLoop:
             return _HELD_WAIT_SECONDS
         due = self._settlement.retries.next_due
         return _LOOK_SECONDS if due is None else min(max(due - now, _COMPLETION_WAIT_SECONDS), _LOOK_SECONDS)
+
+    def _quiet_seconds(self, now: float) -> float:
+        """Return how long to wait for completions before the next poll."""
+        if self._in_flight >= self.settings.execution.max_in_flight:
+            return _QUIET_WAIT_SECONDS
+        quiet = (now - self._polled_something_at) / _QUIET_SHARE
+        return min(max(quiet, _COMPLETION_WAIT_SECONDS), _QUIET_WAIT_SECONDS)
 
     def _idle_seconds(self, now: float) -> float:
         """Return how long a poll may wait with nothing in flight."""

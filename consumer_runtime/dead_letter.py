@@ -62,6 +62,10 @@ class DeadLetters:
     def __len__(self) -> int:
         return len(self._held)
 
+    def messages(self) -> list[Message]:
+        """Return what is held until it is confirmed."""
+        return [held.message for held in self._held] + self._delivered
+
     def publish(self, message: Message, now: float) -> None:
         """Take a message; it comes back from `tick` once its dead letter is confirmed."""
         held = _Held(message, self._settings.payload_mode)

@@ -29,7 +29,7 @@ class Gauges:
         self._statistics = statistics
         self._source = source
         self._engine = engine
-        self._shards = shards
+        self.shards = shards
         self._holdings = holdings
         self._looked_at = 0.0
         self._told: dict[PartitionOffsets, float] = {}
@@ -43,7 +43,7 @@ class Gauges:
         statistics, engine = self._statistics, self._engine.statistics()
         statistics.in_flight = in_flight
         statistics.in_flight_bytes = self._holdings.size_bytes
-        statistics.queue_depth = len(self._shards.ready) + len(self._shards.due) + self._shards.waiting + engine.queued
+        statistics.queue_depth = len(self.shards.ready) + len(self.shards.due) + self.shards.waiting + engine.queued
         oldest = self._engine.oldest_started_at()
         statistics.oldest_task_seconds = now - oldest if oldest is not None else 0.0
         statistics.backpressure_active = backpressure.is_active

@@ -67,6 +67,10 @@ class RetryHeap:
         """When the first is due, as `time.monotonic()`; None when there is none."""
         return self._heap[0][0] if self._heap else None
 
+    def messages(self) -> list[Message]:
+        """Return all that waits, in no order."""
+        return [each[2] for each in self._heap]
+
     def add(self, message: Message, due_at: float) -> None:
         """Let a message wait until then."""
         heapq.heappush(self._heap, (due_at, next(self._order), message))

@@ -68,8 +68,9 @@ class Settlement:
         """Replaced when the retry settings change."""
         self.retries = RetryHeap()
         self.holdings = Holdings()
+        self.shards = shards
+        """Replaced when mode auto has chosen."""
         self._source = source
-        self._shards = shards
         self._dead_letters = dead_letters
         self._statistics = statistics
 
@@ -104,29 +105,33 @@ class Settlement:
             if assignment.is_leaving:
                 self._let_go(assignment, [message])
             elif message.attempt > 1:
-                self._shards.due.append(message)
+                self.shards.due.append(message)
             else:
                 fresh.append(message)
-        self._shards.put_back(fresh)
+        self.shards.put_back(fresh)
 
     def tick(self, now: float) -> int:
         """Let go what is due for another attempt, finish confirmed dead letters; return how many moved."""
         due = self.retries.due(now)
-        self._shards.due.extend(due)
+        self.shards.due.extend(due)
         confirmed = self._dead_letters.tick(now)
         if confirmed:
             self._finish(confirmed, Status.DEAD_LETTERED)
         return len(due) + len(confirmed)
 
+    def retried(self) -> list[Message]:
+        """Return what failed and is not finished, but for what is due again (`Shards.due`)."""
+        return [*self.retries.messages(), *self._dead_letters.messages()]
+
     def leave(self, assignment: PartitionOffsets) -> None:
         """Give up what is not running, since the partition is being revoked; what runs may still finish."""
         assignment.is_leaving = True
-        waiting = self._shards.drop(assignment) + self.retries.drop(assignment)
+        waiting = self.shards.drop(assignment) + self.retries.drop(assignment)
         self._let_go(assignment, waiting)
 
     def forget(self, assignment: PartitionOffsets) -> None:
         """Give up everything of a partition that is ours no more."""
-        self._shards.drop(assignment)
+        self.shards.drop(assignment)
         self.retries.drop(assignment)
         self._dead_letters.drop(assignment)
         self.holdings.forget(assignment)
@@ -139,7 +144,7 @@ class Settlement:
         for assignment, group in by_assignment.items():
             if assignment.is_open:
                 self._source.acknowledge(assignment, group)
-                self._shards.release(assignment, group)
+                self.shards.release(assignment, group)
                 self.holdings.release(assignment, group)
                 self._statistics.count_processed(
                     topic=assignment.topic, partition=assignment.partition, status=status, messages=len(group)
@@ -148,7 +153,7 @@ class Settlement:
     def _again(self, failure: Failure, due_at: float) -> None:
         message = failure.message
         self._statistics.retries[_REASONS[failure.kind]] += 1
-        self._shards.park(message)
+        self.shards.park(message)
         message.attempt += 1
         self.retries.add(message, due_at)
 
@@ -160,7 +165,7 @@ class Settlement:
             text=failure.error_text, dead_letter=self._dead_letters.is_enabled,
         )  # fmt: skip
         if self._dead_letters.is_enabled:
-            self._shards.park(message)
+            self.shards.park(message)
             self._dead_letters.publish(message, now)
         else:
             self._finish([message], Status.FAILED)

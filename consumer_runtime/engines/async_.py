@@ -56,6 +56,7 @@ class AsyncEngine:
     """Runs each message as a task. `_on_loop` methods run on the loop's thread, all others on the control thread."""
 
     keeps_order = False
+    crowds = None
 
     def __init__(self, handler: Handler, execution: ExecutionSettings) -> None:
         """Take a coroutine function's handler; raises StartFailure for any other."""

@@ -17,6 +17,7 @@ from consumer_runtime.contract.choices import Mode
 from consumer_runtime.contract.settings import ExecutionSettings
 from consumer_runtime.engines.engine import Completions, Engine, EngineStatistics
 from consumer_runtime.handler import Handler
+from consumer_runtime.ledger.shards import Crowds
 from consumer_runtime.message import Message
 
 TRIVIAL_SECONDS = 0.0001
@@ -76,9 +77,7 @@ def choose(measured: Measured, *, can_import: bool) -> Choice:
 
 
 class AutoEngine:
-    """Measures, chooses, and hands everything on. A message of a shard is submitted after the one before it."""
-
-    keeps_order = False
+    """Measures, chooses, and hands everything on. It keeps order once an engine is in place that does."""
 
     def __init__(
         self, handler: Handler, execution: ExecutionSettings, *, make: Callable[[Mode, Handler], Engine]
@@ -96,6 +95,16 @@ class AutoEngine:
         self._running = 0
         self._is_settled = False
         self._before: list[EngineStatistics] = []
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether the engine in place does; the thread that measures does not."""
+        return self._is_settled and self._engine.keeps_order
+
+    @property
+    def crowds(self) -> Crowds | None:
+        """Return the engine's."""
+        return self._engine.crowds if self._is_settled else None
 
     @property
     def mode_reason(self) -> str:

@@ -14,6 +14,7 @@ from consumer_runtime.statistics import Histogram
 
 if TYPE_CHECKING:
     from consumer_runtime.contract.settings import ExecutionSettings
+    from consumer_runtime.ledger.shards import Crowds
 
 ERROR_TEXT_CHARACTERS_AT_MOST = 1_000
 """Engines cut error texts to this; dead letter headers carry them."""
@@ -60,7 +61,8 @@ class Completions:
     failures: list[Failure] = field(default_factory=list)
     bounced: list[Message] = field(default_factory=list)
     """Never attempted, in order: handed back because an earlier message of their shard failed (`keeps_order` engines),
-    because their worker died before it came to them, or because their assignment was closed."""
+    because their worker died before it came to them, because their assignment was closed, or because their shard has as
+    much with the engine as one may (`crowds`)."""
 
 
 @dataclass(slots=True)
@@ -93,7 +95,13 @@ class Engine(Protocol):
     its outcome is what it says.
     """
 
-    keeps_order: bool
+    @property
+    def keeps_order(self) -> bool:
+        """Which kind it is. Mode auto turns from the first kind into the second where it chooses process."""
+
+    @property
+    def crowds(self) -> "Crowds | None":
+        """Return the shards that have as much with the engine as one may; None unless it keeps order."""
 
     def start(self) -> None:
         """Start workers and open handlers; raises StartFailure when the handler's `open` fails."""

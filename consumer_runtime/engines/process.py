@@ -23,6 +23,7 @@ from consumer_runtime.engines.process_spawn import WorkerProcess
 from consumer_runtime.engines.process_worker import Order, Started
 from consumer_runtime.errors import StartFailure
 from consumer_runtime.handler import Handler
+from consumer_runtime.ledger.shards import Crowds
 from consumer_runtime.message import Message
 
 _START_SECONDS_AT_MOST = 300.0
@@ -54,6 +55,8 @@ class ProcessEngine:
         self._lanes: list[Lane] = []
         self._retiring: list[Lane] = []
         self._completions = Completions()
+        self._too_many: list[Message] = []
+        """Submitted, and handed back since their shard has enough here."""
         self._epoll = select.epoll()
         self._watched: dict[int, Lane] = {}
         """By descriptor of channel and pidfd."""
@@ -61,6 +64,11 @@ class ProcessEngine:
         """Lanes of which the kernel did not take everything yet."""
         self._log_level = _program_log_level()
         self._look_at = 0.0
+
+    @property
+    def crowds(self) -> Crowds:
+        """Shards that have as much here as one may."""
+        return self._routing
 
     def start(self) -> None:
         """Start the workers and wait until each has opened its handler."""
@@ -74,8 +82,8 @@ class ProcessEngine:
                 raise self._not_started(failed.start_failure if failed else None)
 
     def submit(self, messages: list[Message]) -> None:
-        """Route messages to workers; those that have room get them at once."""
-        self._routing.route(messages)
+        """Route messages to workers; those that have room get them at once. `collect` hands back what is too much."""
+        self._too_many += self._routing.route(messages)
         self._feed()
 
     def room(self) -> int:
@@ -85,7 +93,8 @@ class ProcessEngine:
 
     def collect(self) -> Completions | None:
         """Take answers, replace dead workers, kill overdue ones, and hand out what waits."""
-        self._attend(0.0)
+        if not self._is_something_done:
+            self._attend(0.0)
         now = time.monotonic()
         if now >= self._look_at:
             self._look_for_overdue(now)
@@ -95,15 +104,18 @@ class ProcessEngine:
         self._balance(now)
         self._feed()
         completions = self._completions
+        if self._too_many:  # after what failures hand back: these are later in their shards
+            completions.bounced += self._too_many
+            self._too_many = []
         if not (completions.done or completions.failures or completions.bounced):
             return None
         self._completions = Completions()
         return completions
 
     def wait(self, seconds: float) -> None:
-        """Wait for an answer or a death."""
-        if not (self._completions.done or self._completions.failures or self._completions.bounced):
-            self._epoll.poll(seconds, 1)
+        """Wait for an answer or a death, and take it."""
+        if not (self._is_something_done or self._too_many):
+            self._attend(seconds)
 
     def apply(self, execution: ExecutionSettings) -> None:
         """Take new knobs. The pool grows at once; it shrinks worker by worker, as what is in their pipes comes back."""
@@ -150,6 +162,11 @@ class ProcessEngine:
         for lane in lanes:
             self._bury(lane)
         self._epoll.close()
+
+    @property
+    def _is_something_done(self) -> bool:
+        completions = self._completions
+        return bool(completions.done or completions.failures or completions.bounced)
 
     def _attend(self, seconds: float) -> None:
         """Take what workers said, and stock of those that died."""
@@ -301,7 +318,16 @@ class ProcessEngine:
         for lane in self._retiring:
             lane.is_retiring = True
         self._routing.open(self._lanes)
+        self._routing.limit(self._most_of_a_shard())
         self._tend(time.monotonic())
+
+    def _most_of_a_shard(self) -> int:
+        """Return what one worker could have of a full window, with one share left over for what is not hot.
+
+        Never a whole queue before a worker: `room` would then be 0 for everybody.
+        """
+        execution = self._execution
+        return min(execution.max_in_flight // (execution.worker_pool_size + 1), execution.process.queue_size // 2)
 
     def _can_return(self) -> bool:
         return bool(self._retiring) and not self._retiring[-1].is_ending

@@ -17,6 +17,7 @@ from consumer_runtime.message import Message
 _SLOTS = 4_096
 _MASK = _SLOTS - 1
 _NO_SLOT = -1
+_UNLIMITED = 1 << 30
 
 
 def shard_of(ordering: Ordering) -> Callable[[Message], Shard]:
@@ -40,23 +41,52 @@ class Routing:
         self._count = [0] * _SLOTS
         self._open: list[Lane] = []
         self._turn = 0
+        self._limit = _UNLIMITED
+        self._crowded: set[int] = set()
+        """Slots that came to the limit, and are more than half full."""
+
+    def __bool__(self) -> bool:
+        """Return whether there is a crowd (`ledger.shards.Crowds`)."""
+        return bool(self._crowded)
+
+    def room(self, message: Message) -> int:
+        """Return how many more messages of this one's slot may come."""
+        slot = self._slot(message)
+        if slot == _NO_SLOT:
+            return _UNLIMITED
+        return 0 if slot in self._crowded else self._limit - self._count[slot]
+
+    def limit(self, messages: int) -> None:
+        """Let each slot hold so many messages at most, so that a hot key does not keep the others out."""
+        self._limit = max(messages, 1)
+        self._crowded.clear()
 
     def open(self, lanes: list[Lane]) -> None:
         """Begin a new epoch: from now on slots go to these lanes. Those of other lanes stay until `move_away`."""
         self._open = lanes
 
-    def route(self, messages: list[Message]) -> None:
-        """Put messages before lanes, in order."""
-        lanes, count = self._lane, self._count
+    def route(self, messages: list[Message]) -> list[Message]:
+        """Put messages before lanes, in order; return those that are too many of their slot, in order.
+
+        Retries always find room: they are one of a shard.
+        """
+        lanes, count, limit = self._lane, self._count, self._limit
+        too_many: list[Message] = []
         for message, shard in zip(messages, map(self._shard, messages), strict=True):
             if shard is None:
                 lane = self._next()
             else:
                 slot = hash(shard) & _MASK
+                held = count[slot]
+                if held >= limit and message.attempt == 1:
+                    self._crowded.add(slot)
+                    too_many.append(message)
+                    continue
                 settled = lanes[slot]
                 lane = self._settle(slot) if settled is None or settled.is_retiring else settled
-                count[slot] += 1
+                count[slot] = held + 1
             lane.pending.append(message)
+        return too_many
 
     def leave(self, messages: Iterable[Message]) -> None:
         """Take notice that messages are with the engine no more."""
@@ -64,6 +94,8 @@ class Routing:
         for shard in map(self._shard, messages):
             if shard is not None:
                 count[hash(shard) & _MASK] -= 1
+        if self._crowded:
+            self._crowded = {slot for slot in self._crowded if 2 * count[slot] > self._limit}
 
     def relieve(self, busy: Lane, idle: Lane) -> bool:
         """Move half of what waits before one lane to another; return whether anything could move."""

@@ -37,6 +37,7 @@ class SingleEngine:
     """Runs each submitted batch at once; `run` is the shortcut for a batch that nobody waits behind."""
 
     keeps_order = False
+    crowds = None
 
     def __init__(
         self,

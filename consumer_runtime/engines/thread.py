@@ -41,6 +41,7 @@ class ThreadEngine:
     """Runs each message on the next free thread."""
 
     keeps_order = False
+    crowds = None
 
     def __init__(self, handler: Handler, execution: ExecutionSettings) -> None:
         self._handler = handler

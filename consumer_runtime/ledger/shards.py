@@ -7,20 +7,68 @@ it is finished, and keeps state for busy shards only. Not here: how much may be 
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
+from typing import Protocol
 
 from consumer_runtime.contract.settings import Ordering
 from consumer_runtime.ledger.offsets import PartitionOffsets
 from consumer_runtime.message import Message
 
 _WHOLE_PARTITION = b""
+_Shard = tuple[PartitionOffsets, bytes]
 
 
-def shards(ordering: Ordering, *, engine_keeps_order: bool) -> "Shards":
-    """Return the bookkeeping that fits the order asked for and the engine that runs it."""
+class Crowds(Protocol):
+    """Shards of which an engine that keeps order has as many messages as one may hold: a hot one must not fill it."""
+
+    def __bool__(self) -> bool:
+        """Return whether there is any."""
+
+    def room(self, message: Message) -> int:
+        """Return how many more messages of this one's shard the engine takes; 0 until a crowd is half gone."""
+
+
+def shards(ordering: Ordering, *, engine_keeps_order: bool, crowds: Crowds | None = None) -> "Shards":
+    """Return the bookkeeping that fits the order asked for and the engine that runs it.
+
+    `crowds` are those of an engine that keeps order; without them a shard may hold all that the engine takes.
+    """
     if ordering is Ordering.UNORDERED:
         return Unordered()
     by_key = ordering is Ordering.KEY
-    return Parked(by_key=by_key) if engine_keeps_order else Lines(by_key=by_key)
+    return (
+        Parked(by_key=by_key, crowds=_NoCrowds() if crowds is None else crowds)
+        if engine_keeps_order
+        else Lines(by_key=by_key)
+    )
+
+
+def in_an_engine(
+    before: "Shards", assignments: Iterable[PartitionOffsets], retried: Iterable[Message], *, crowds: Crowds | None
+) -> "Shards":
+    """Return the same messages for an engine that keeps order, where one did not before (mode auto has chosen).
+
+    `retried` are all that failed and will come back. Whoever stands in line behind another message goes after it.
+    """
+    if not isinstance(before, Lines):
+        return before
+    after = Parked(by_key=before.by_key, crowds=_NoCrowds() if crowds is None else crowds)
+    after.ready, after.due = before.ready, before.due
+    for assignment in assignments:
+        lines, assignment.lines = assignment.lines, {}
+        parked = [each for each in (*retried, *before.due) if each.assignment is assignment]
+        for message in parked:
+            after.park(message)
+        for shard, line in lines.items():
+            after.stand(assignment, shard, line or ())
+    return after
+
+
+class _NoCrowds:
+    def __bool__(self) -> bool:
+        return False
+
+    def room(self, message: Message) -> int:  # noqa: ARG002 - the port's shape
+        return 1 << 30
 
 
 class Shards(ABC):
@@ -94,11 +142,11 @@ class Lines(Shards):
 
     def __init__(self, *, by_key: bool) -> None:
         super().__init__()
-        self._by_key = by_key
+        self.by_key = by_key
 
     def arrive(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
         """Idle shards may run and are busy from now on; others stand in line."""
-        lines, ready, by_key = assignment.lines, self.ready, self._by_key
+        lines, ready, by_key = assignment.lines, self.ready, self.by_key
         for message in messages:
             shard = message.key if by_key else _WHOLE_PARTITION
             if shard is None:
@@ -119,7 +167,7 @@ class Lines(Shards):
 
     def release(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
         """The next in line is older than what is ready, and nearer to the watermark: it goes first."""
-        lines, by_key = assignment.lines, self._by_key
+        lines, by_key = assignment.lines, self.by_key
         for message in messages:
             shard = message.key if by_key else _WHOLE_PARTITION
             if shard is None:
@@ -136,43 +184,76 @@ class Lines(Shards):
 
 
 class Parked(Shards):
-    """Everything may run at once, since the engine keeps order, but for shards that wait for a retry."""
+    """Everything may run at once, since the engine keeps order, but for shards that wait for a retry, or are crowds.
 
-    def __init__(self, *, by_key: bool) -> None:
+    What is set aside stands in its shard's line (`assignment.lines`), in order, and is nearer to the watermark than
+    anything of the shard in `ready`.
+    """
+
+    def __init__(self, *, by_key: bool, crowds: Crowds) -> None:
         super().__init__()
         self._by_key = by_key
-        self._parked = 0
+        self._crowds = crowds
+        self._parked: set[_Shard] = set()
+        """Have a line, and wait for a retry."""
+        self._flowing: dict[_Shard, None] = {}
+        """Have a line, and run as fast as the engine has room for them."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can be taken now."""
+        return super().is_empty and not any(self._room(each) for each in self._flowing)
 
     def arrive(self, assignment: PartitionOffsets, messages: list[Message]) -> None:  # noqa: ARG002 - the port's shape
-        """All of them may run, as far as is known here; `take` sets aside those of parked shards."""
+        """All of them may run, as far as is known here; `take` sets aside those of parked and crowded shards."""
         self.ready.extend(messages)
 
     def park(self, message: Message) -> None:
         """Hold back the shard until `release`."""
-        shard = message.key if self._by_key else _WHOLE_PARTITION
-        if shard is None or message.assignment is None or shard in message.assignment.lines:
+        shard = self._shard(message)
+        if shard is None:
             return
-        message.assignment.lines[shard] = deque()
-        self._parked += 1
+        assignment, key = shard
+        assignment.lines.setdefault(key, deque())
+        self._flowing.pop(shard, None)
+        self._parked.add(shard)
+
+    def stand(self, assignment: PartitionOffsets, key: bytes, messages: Iterable[Message]) -> None:
+        """Take messages of one shard that are younger than all others of it here."""
+        line = assignment.lines.get(key)
+        if line is None:
+            self.ready.extend(messages)
+        else:
+            line.extend(messages)
+            self.waiting += len(line)
 
     def release(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
         """Let parked shards go on, from what was set aside."""
-        lines = assignment.lines
-        if not lines:
+        if not self._parked or not assignment.lines:
             return
         for message in messages:
-            shard = message.key if self._by_key else _WHOLE_PARTITION
-            if shard is not None and shard in lines:
-                line = lines.pop(shard) or ()
-                self._parked -= 1
-                self.waiting -= len(line)
-                self.put_back(line)
+            shard = self._shard(message)
+            if shard is not None and shard in self._parked:
+                self._parked.discard(shard)
+                self._flow(shard)
+
+    def put_back(self, messages: Iterable[Message]) -> None:
+        """Take back, in order, messages that `take` gave and nobody ran: before everything later of their shards."""
+        for message in reversed(list(messages)):
+            line = self._line(message)
+            if line is None:
+                self.ready.appendleft(message)
+            else:
+                self.waiting += 1
+                line.appendleft(message)
 
     def take(self, count: int) -> list[Message]:
-        """Set aside what belongs to a parked shard, in the order of `ready`: whatever is later in it is younger."""
-        if not self._parked:
+        """Set aside what belongs to parked and crowded shards, in the order of `ready`: later in it is younger."""
+        if not (self._parked or self._flowing or self._crowds):
             return super().take(count)
         taken = [self.due.popleft() for _ in range(min(count, len(self.due)))]
+        for shard in list(self._flowing):
+            taken += self._from_line(shard, count - len(taken))
         while self.ready and len(taken) < count:
             message = self.ready.popleft()
             line = self._line(message)
@@ -183,13 +264,51 @@ class Parked(Shards):
                 line.append(message)
         return taken
 
-    def _line(self, message: Message) -> deque[Message] | None:
-        shard = message.key if self._by_key else _WHOLE_PARTITION
-        if shard is None or message.assignment is None:
-            return None
-        return message.assignment.lines.get(shard)
-
     def drop(self, assignment: PartitionOffsets) -> list[Message]:
         """Forget what waits of a partition that is given up, and return it."""
-        self._parked -= len(assignment.lines)
+        self._parked = {shard for shard in self._parked if shard[0] is not assignment}
+        self._flowing = {shard: None for shard in self._flowing if shard[0] is not assignment}
         return super().drop(assignment)
+
+    def _from_line(self, shard: _Shard, count: int) -> list[Message]:
+        line = self._line_of(shard)
+        taken = [line.popleft() for _ in range(min(count, len(line), self._room(shard)))]
+        self.waiting -= len(taken)
+        if not line:
+            self._flow(shard)
+        return taken
+
+    def _flow(self, shard: _Shard) -> None:
+        """Let a line run, or end it when nobody stands in it."""
+        assignment, key = shard
+        if self._line_of(shard):
+            self._flowing[shard] = None
+        else:
+            self._flowing.pop(shard, None)
+            del assignment.lines[key]
+
+    def _room(self, shard: _Shard) -> int:
+        line = self._line_of(shard)
+        return max(self._crowds.room(line[0]), 0) if line else 0
+
+    def _line(self, message: Message) -> deque[Message] | None:
+        """Return the line in which a message has to stand, None when it may run."""
+        shard = self._shard(message)
+        if shard is None:
+            return None
+        assignment, key = shard
+        line = assignment.lines.get(key)
+        if line is None and self._crowds and self._crowds.room(message) <= 0:
+            line = assignment.lines[key] = deque()
+            self._flowing[shard] = None
+        return line
+
+    def _line_of(self, shard: _Shard) -> deque[Message]:
+        assignment, key = shard
+        line = assignment.lines[key]
+        assert line is not None  # noqa: S101 - only `Lines` has shards without a line
+        return line
+
+    def _shard(self, message: Message) -> _Shard | None:
+        key = message.key if self._by_key else _WHOLE_PARTITION
+        return None if key is None or message.assignment is None else (message.assignment, key)

@@ -143,6 +143,22 @@ def test_threads_that_hang_beyond_the_bound_end_the_process(topic: Any, running:
     assert topic.committed()[0][0] <= 0
 
 
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_a_hot_slow_key_blocks_only_itself(topic: Any, running: Any, effects: Path, mode: str) -> None:
+    """Three hundred slow messages of one key lie before and among the others, in a window of 64: the others go on."""
+    hot = [(0, b"hot", b"")] * 300
+    others = [(n % 4, b"%d" % (n % 100), b"") for n in range(2_000)]
+    topic.produce(hot[:150] + others[:1_000] + hot[150:] + others[1_000:])
+    execution = {"mode": mode, "worker_pool_size": 2, "max_in_flight": 64, "shutdown_grace_seconds": 1}
+    with running(topic.settings(execution=execution), load("mode_handlers:slow_when_hot")) as member:
+        member.wait_for(lambda: member.finished() > 0)
+        member.wait_for(lambda: sum(line.key != "hot" for line in lines(effects)) == 2_000, seconds=60)
+    found = lines(effects)
+    finished_hot = sum(line.key == "hot" for line in found)
+    assert 0 < finished_hot < 150, "the others must not wait for the hot key"
+    assert out_of_order(found, "key") == []
+
+
 def test_auto_measures_and_says_what_it_chose(topic: Any, running: Any, effects: Path) -> None:
     """A handler that computes, without any hint: process, with the figures at /state; each message once."""
     count = 1_500
@@ -153,6 +169,7 @@ def test_auto_measures_and_says_what_it_chose(topic: Any, running: Any, effects:
         member.wait_for(lambda: member.finished() >= count, seconds=60)
         state = member.consumer.state()
     assert state.mode is Mode.PROCESS
+    assert member.consumer._loop._engine.keeps_order
     assert "it mostly computes" in state.mode_reason
     found = lines(effects)
     assert len({(line.partition, line.offset) for line in found}) == len(found) == count

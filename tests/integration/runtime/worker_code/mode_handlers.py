@@ -41,3 +41,9 @@ def hangs_on_poison(message: Any) -> None:
 def computes(message: Any) -> None:
     hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 2_000)
     write(message)
+
+
+def slow_when_hot(message: Any) -> None:
+    if message.key == b"hot":
+        time.sleep(0.25)
+    write(message)

@@ -65,7 +65,7 @@ class Drive:
         self.engine = engine
         self.execution = execution
         self.assignments: dict[int, PartitionOffsets] = {}
-        self.shards = shards(execution.ordering, engine_keeps_order=engine.keeps_order)
+        self.shards = shards(execution.ordering, engine_keeps_order=engine.keeps_order, crowds=engine.crowds)
         self.done: list[Message] = []
         self.failures: list[Failure] = []
         self.bounced = 0

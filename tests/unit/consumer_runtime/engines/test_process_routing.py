@@ -180,3 +180,20 @@ def test_order_holds_whatever_moves(actions: list[tuple[str, Any]]) -> None:
         order = [message.offset for message in model.finished if message.key == key]
         assert order == sorted(order)
     assert model.routing._count == [0] * len(model.routing._count)
+
+
+def test_a_shard_that_is_too_much_is_handed_back_until_half_of_it_is_gone() -> None:
+    """What comes beyond the limit is returned, in order; a retry always finds room, and so do other keys."""
+    routing = Routing(Ordering.KEY)
+    routing.open(lanes(2))
+    routing.limit(10)
+    first = messages(*[b"hot"] * 15, b"other")
+    assert [each.offset for each in routing.route(first)] == [10, 11, 12, 13, 14]
+    assert bool(routing)
+    assert routing.room(first[0]) == 0
+    assert routing.room(first[-1]) == 9
+    again = Message("t", 0, 10, b"hot", b"", attempt=2)
+    assert routing.route([again]) == []
+    routing.leave([*first[:5], again])
+    assert routing.room(first[0]) == 5
+    assert not routing

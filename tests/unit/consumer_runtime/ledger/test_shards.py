@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from consumer_runtime.contract.settings import Ordering
 from consumer_runtime.ledger.offsets import PartitionOffsets
-from consumer_runtime.ledger.shards import Shards, shards
+from consumer_runtime.ledger.shards import Shards, in_an_engine, shards
 from consumer_runtime.message import Message
 
 KEYS = st.sampled_from([b"a", b"b", b"c", None])
@@ -134,9 +134,39 @@ def test_lines_run_every_message_once_in_order_over_failures(arrivals, ordering:
 class PipelinedEngine:
     """A naive engine that keeps order: one line of each shard; a failure hands back its followers with it."""
 
-    def __init__(self, ordering: Ordering) -> None:
+    def __init__(self, ordering: Ordering, limit: int = 1_000) -> None:
         self.ordering = ordering
+        self.limit = limit
         self.held: list[Message] = []
+        self.crowded: set[object] = set()
+
+    def __bool__(self) -> bool:
+        """Say whether there is a crowd."""
+        return bool(self.crowded)
+
+    def room(self, message: Message) -> int:
+        """Return the room for a shard: none from the limit on until half of it is gone."""
+        shard = shard_of(message, self.ordering)
+        holds = self.holds(shard)
+        if shard in self.crowded and 2 * holds <= self.limit:
+            self.crowded.discard(shard)
+        return self.limit if shard is None else 0 if shard in self.crowded else self.limit - holds
+
+    def holds(self, shard: object) -> int:
+        """Return how many messages of a shard are here."""
+        return sum(shard_of(each, self.ordering) == shard for each in self.held)
+
+    def submit(self, messages: list[Message]) -> list[Message]:
+        """Take messages; return those that are too many of their shard."""
+        too_many = []
+        for each in messages:
+            shard = shard_of(each, self.ordering)
+            if shard is not None and self.holds(shard) >= self.limit and each.attempt == 1:
+                self.crowded.add(shard)
+                too_many.append(each)
+            else:
+                self.held.append(each)
+        return too_many
 
     def next_of_any_shard(self, draw: random.Random) -> Message | None:
         """Return the oldest message of one shard."""
@@ -153,38 +183,69 @@ class PipelinedEngine:
         return bounced
 
 
-@given(arrivals=ARRIVALS, ordering=st.sampled_from(Ordering), seed=st.integers(0, 10_000))
-@settings(max_examples=200, deadline=None)
-def test_parked_shards_keep_order_with_a_pipelining_engine(arrivals, ordering: Ordering, seed: int):
-    """An engine that holds many messages of a shard hands the followers of a failure back: order holds over retries."""
+@given(
+    arrivals=ARRIVALS,
+    ordering=st.sampled_from(Ordering),
+    seed=st.integers(0, 10_000),
+    limit=st.integers(1, 4),
+    measured=st.integers(0, 12),
+)
+@settings(max_examples=300, deadline=None)
+def test_order_holds_with_a_pipelining_engine(arrivals, ordering: Ordering, seed: int, limit: int, measured: int):
+    """Over failures that hand followers back, shards that are too many, and a change from one at a time to pipelines.
+
+    The first `measured` turns are those of mode auto before it has chosen.
+    """
     draw = random.Random(seed)
-    scheduler = shards(ordering, engine_keeps_order=True)
-    engine = PipelinedEngine(ordering)
+    engine = PipelinedEngine(ordering, limit)
+    scheduler = shards(ordering, engine_keeps_order=False)
     assignments = [PartitionOffsets("orders", number, start=0) for number in range(2)]
     offsets: dict[int, int] = defaultdict(int)
     waiting: list[Message] = []
     done: list[Message] = []
-    for batch in [*arrivals, *[[]] * 400]:
+    for turn, batch in enumerate([*arrivals, *[[]] * 400]):
+        if turn == measured:
+            scheduler = in_an_engine(scheduler, assignments, waiting, crowds=engine)
         for partition, key in batch:
             scheduler.arrive(assignments[partition], [message(assignments[partition], offsets[partition], key)])
             offsets[partition] += 1
-        engine.held += scheduler.take(draw.randint(1, 5))
+        too_many = engine.submit(scheduler.take(draw.randint(1, 5)))
         each = engine.next_of_any_shard(draw)
+        bounced = []
         if each is not None:
             engine.held.remove(each)
             if draw.random() < 0.3:
                 bounced = engine.fail(each)
                 scheduler.park(each)
+                each.attempt += 1
                 waiting.append(each)
-                scheduler.put_back(bounced)
             else:
                 done.append(each)
                 scheduler.release(each.assignment, [each])
+        scheduler.put_back(bounced + too_many)
+        for shard in {shard_of(each, ordering) for each in engine.held} - {None}:
+            assert engine.holds(shard) <= limit
         if waiting and draw.random() < 0.5:
             scheduler.due.append(waiting.pop(draw.randrange(len(waiting))))
     assert len(done) == sum(offsets.values()) == len({(each.partition, each.offset) for each in done})
-    assert scheduler.waiting == 0
+    assert (scheduler.waiting, scheduler.is_empty) == (0, True)
     assert_in_order(done, ordering)
+
+
+def test_a_hot_key_leaves_room_in_an_engine_that_keeps_order():
+    """However many messages of one key lie before the others, the engine gets a share of them, and all others."""
+    engine = PipelinedEngine(Ordering.KEY, limit=10)
+    scheduler = shards(Ordering.KEY, engine_keeps_order=True, crowds=engine)
+    assignment = PartitionOffsets("orders", 0, start=0)
+    scheduler.arrive(assignment, [message(assignment, offset, b"hot") for offset in range(1_000)])
+    scheduler.arrive(assignment, [message(assignment, 1_000 + each, b"%d" % each) for each in range(50)])
+    while taken := scheduler.take(100 - len(engine.held)):
+        scheduler.put_back(engine.submit(taken))
+        if scheduler.is_empty:
+            break
+    assert engine.holds((0, b"hot")) == 10
+    assert len(engine.held) == 60
+    assert scheduler.waiting == 990
 
 
 def assert_in_order(done: list[Message], ordering: Ordering) -> None:
