@@ -125,6 +125,7 @@ class ParallelConsumerStatus(StatusModel):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = []
+    """What is so and what is not, one of each type, each with its reason and a sentence."""
     effective: EffectiveStatus = EffectiveStatus()
     lag: LagStatus = LagStatus()
     tuning: TuningStatus = TuningStatus()

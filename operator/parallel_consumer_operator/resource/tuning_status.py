@@ -71,8 +71,11 @@ class KnobValues(StatusModel):
     """Values by knob; those that are not set follow the resource."""
 
     max_in_flight: KnobValue | None = None
+    """Messages admitted and not finished, per pod."""
     poll_batch_size: KnobValue | None = None
+    """Messages taken by one poll."""
     worker_pool_size: KnobValue | None = None
+    """Threads or processes."""
 
     def of(self, knob: Knob) -> int | None:
         """Return one knob's value, None when it is not set."""
@@ -132,10 +135,13 @@ class OpenVerify(StatusModel):
     knob: Knob
     direction: Direction
     from_value: KnobValue
+    """Its value before the step."""
     to_value: KnobValue
+    """Its value since the step."""
     rule: Text
     """The rule that asked for the step."""
     started_at: AwareDatetime
+    """When the step was decided."""
     deadline: AwareDatetime
     """When it is judged Inconclusive at the latest."""
     baseline: Baseline
@@ -149,9 +155,11 @@ class Block(StatusModel):
     limit: KnobValue
     """The value that is not to be reached again; values short of it are allowed."""
     until: AwareDatetime
+    """When it may be tried again."""
     failures: Annotated[int, Field(ge=1, le=1_000)] = 1
     """How often in a row it was tried in vain; each doubles the time, up to eightfold."""
     reason: Text
+    """What was tried in vain."""
 
 
 class Recommendation(StatusModel):
@@ -166,15 +174,20 @@ class Recommendation(StatusModel):
     reason: Text
     """The rule that proposes it."""
     message: Text
+    """The proposal and its grounds, for people."""
     time: AwareDatetime
+    """When it was first made."""
 
 
 class Saturation(StatusModel):
     """Nothing within the tuner's bounds helps any more, and what would."""
 
     reason: Text
+    """What stands in the way: a bound, the partitions, or the mode."""
     message: Text
+    """What would help, for people."""
     uncapped: KnobValues = KnobValues()
+    """What the values would be without bounds."""
 
 
 class LastCommand(StatusModel):
@@ -185,22 +198,32 @@ class LastCommand(StatusModel):
     approve: Annotated[str, Field(max_length=256)] = ""
     """The last value of `parallelconsumer.dev/approve` that was acted upon."""
     outcome: Text = ""
+    """What came of the last one."""
     time: AwareDatetime | None = None
+    """When it was carried out or refused."""
 
 
 class HistoryEntry(StatusModel):
     """One thing that the tuner did, or held for; repeated holds of one reason are one entry."""
 
     id: Identifier
+    """Name it in the commands rollback@ and reset@."""
     kind: HistoryKind
     time: AwareDatetime
+    """When it happened, or first did."""
     last_time: AwareDatetime
+    """When it happened last."""
     count: Annotated[int, Field(ge=1, le=2**31)] = 1
+    """How often, for holds."""
     knob: Knob | None = None
     from_value: KnobValue | None = None
+    """The knob's value before."""
     to_value: KnobValue | None = None
+    """The knob's value after."""
     reason: Text
+    """The rule, gate or command, in one word."""
     message: Text
+    """The same for people, with the figures."""
     verdict: Verdict | None = None
 
 
@@ -220,15 +243,18 @@ class TuningStatus(StatusModel):
     starts: KnobValues = KnobValues()
     """The resource's own values that tuning set out from; a knob whose own value is edited starts anew."""
     blocked: Annotated[tuple[Block, ...], Field(max_length=6)] = ()
+    """Directions that are not tried for a while."""
     paces: Paces = Paces()
     frozen: bool = False
     """Set by the command `freeze`, cleared by `resume`."""
     stable_since: AwareDatetime | None = None
     """Since when no rollout, rebalance or change disturbs the measurement."""
     last_change: AwareDatetime | None = None
+    """When a value was last changed."""
     last_out_of_memory: AwareDatetime | None = None
     """The latest out-of-memory kill that was acted upon."""
     change_times: Annotated[tuple[AwareDatetime, ...], Field(max_length=60)] = ()
     """When steps of the last hour were made."""
     last_command: LastCommand = LastCommand()
     history: Annotated[tuple[HistoryEntry, ...], Field(max_length=10)] = ()
+    """What the tuner did and held for, oldest first."""

@@ -4,15 +4,17 @@
 """
 
 import copy
+import json
 from typing import Any
 
 import pytest
 
+from parallel_consumer_operator.resource.definition import definition
 from parallel_consumer_operator.resource.rules import REFUSED_PROPERTIES, RULES
 
 pytestmark = pytest.mark.cluster
 
-SASL = {"securityProtocol": "SASL_SSL"}
+CPU = {"spec.podTemplate": {"spec": {"consumer": {"resources": {"requests": {"cpu": "500m"}}}}}}
 BAD: list[tuple[str, dict[str, Any]]] = [
     ("metadata.name must be at most", {"metadata.name": "a" * 53}),
     ("set either topics or topicPattern", {"spec.source.kafka.topicPattern": "^orders"}),
@@ -30,6 +32,24 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ),
     ("entrypoint must be package.module:attribute", {"spec.handler.entrypoint": "orders.handle"}),
     ("entrypoint must be package.module:attribute", {"spec.handler.entrypoint": "../etc/passwd:x"}),
+    (
+        "OAUTHBEARER needs oauthToken",
+        {"spec.source.kafka.saslMechanism": "OAUTHBEARER", "spec.source.kafka.securityProtocol": "SASL_SSL"},
+    ),
+    ("oauthToken must be package.module:function", {"spec.source.kafka.oauthToken": "shop.login"}),
+    ("each of handler.topics must be", {"spec.handler.topics": {"orders": "shop.orders"}}),
+    ("handler.topics names a topic that is not in", {"spec.handler.topics": {"refunds": "shop.refunds:handle"}}),
+    ("scaling.maxReplicas is needed", {"spec.scaling": {"type": "HPA"}, **CPU}),
+    ("scaling.minReplicas is above", {"spec.scaling": {"type": "HPA", "minReplicas": 3, "maxReplicas": 2}, **CPU}),
+    (
+        "scaling.minReplicas must be at least 1",
+        {"spec.scaling": {"type": "HPA", "minReplicas": 0, "maxReplicas": 2}, **CPU},
+    ),
+    ("scaling.type HPA measures CPU", {"spec.scaling": {"type": "HPA", "maxReplicas": 2}}),
+    (
+        "scaling.authenticationRef is needed",
+        {"spec.scaling": {"type": "KEDA", "maxReplicas": 2}, "spec.source.kafka.securityProtocol": "SSL"},
+    ),
     ("image must be an image reference", {"spec.handler.image": "shop/orders:1 --privileged"}),
     ("workerPoolSize has no effect", {"spec.execution": {"mode": "async", "workerPoolSize": 4}}),
     ("process has no effect", {"spec.execution": {"mode": "thread", "process": {"batchSize": 4}}}),
@@ -134,7 +154,24 @@ def test_a_common_mistake_names_the_field(lab: Any, changes: dict[str, Any], wor
         {"spec.execution": {"mode": "process", "workerPoolSize": 4, "process": {"batchSize": 64}}},
         {"spec.execution": {"workerPoolSize": 4}, "spec.profile": "HighThroughput"},
         {"spec.source.kafka.topics": [], "spec.source.kafka.topicPattern": "^orders-.*"},
-        {"spec.source.kafka.saslMechanism": "OAUTHBEARER", "spec.source.kafka.securityProtocol": "SASL_SSL"},
+        {
+            "spec.source.kafka.saslMechanism": "OAUTHBEARER",
+            "spec.source.kafka.securityProtocol": "SASL_SSL",
+            "spec.source.kafka.oauthToken": "shop.login:token",
+        },
+        {
+            "spec.source.kafka.saslMechanism": "OAUTHBEARER",
+            "spec.source.kafka.securityProtocol": "SASL_SSL",
+            "spec.source.kafka.credentialsSecretRef": {"name": "client"},
+            "spec.source.kafka.properties": {"sasl.oauthbearer.method": "oidc"},
+        },
+        {"spec.handler.topics": {"orders": "shop.orders:handle"}, "spec.handler.logContext": False},
+        {"spec.circuitBreaker": {}, "spec.results": {"topic": "done"}, "spec.logLevel": "DEBUG"},
+        {"spec.scaling": {"type": "HPA", "maxReplicas": 8}, **CPU},
+        {
+            "spec.scaling": {"type": "KEDA", "minReplicas": 0, "maxReplicas": 8},
+            "spec.source.kafka.membership": "static",
+        },
         {"spec.source.kafka.properties": {"fetch.min.bytes": "1", "client.rack": "a"}},
         {"spec.retry": {"policies": [{"errors": ["a:B"], "maxRetries": 5, "backoffMs": 1, "maxBackoffMs": 8}]}},
         {"spec.tuning": {"mode": "Auto", "knobs": {"maxInFlight": {"min": 1, "max": 4000}}}},
@@ -150,3 +187,24 @@ def test_kubectl_explains_every_field(lab: Any) -> None:
     text = lab.done("explain", "pcon.spec.execution.maxInFlight")
     assert "Messages admitted and not yet finished" in text
     assert "Default: 256. Takes effect at once." in " ".join(text.split())
+
+
+def described(schema: dict[str, Any], at: str = "") -> dict[str, str]:
+    """Return the description of every field of a schema, by its path."""
+    found: dict[str, str] = {}
+    for name, part in schema.get("properties", {}).items():
+        found[f"{at}.{name}"] = part.get("description", "")
+        found |= described(part.get("items", part.get("additionalProperties") or part), f"{at}.{name}")
+    return found
+
+
+def test_kubectl_explains_the_whole_tree(lab: Any) -> None:
+    """Each docstring of spec and status is what `kubectl explain --recursive` has to say, none is missing."""
+    schema = definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    listed = lab.done("explain", "pcon", "--recursive")
+    served = json.loads(lab.done("get", "--raw", "/openapi/v3/apis/parallelconsumer.dev/v1alpha1"))
+    stored = served["components"]["schemas"]["dev.parallelconsumer.v1alpha1.ParallelConsumer"]["properties"]
+    for part in ("spec", "status"):
+        ours = described(schema[part])
+        assert ours == described(stored[part])
+        assert {path.rpartition(".")[2] for path in ours} <= set(listed.split())
