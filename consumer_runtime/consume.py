@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
+from consumer_runtime.aftermath import Aftermath
 from consumer_runtime.backpressure import Backpressure
 from consumer_runtime.contract.knobs import Knobs
 from consumer_runtime.contract.metrics import Stage, Status
@@ -33,8 +34,8 @@ from consumer_runtime.throttle import Circuit, Throttle
 _COMPLETION_WAIT_SECONDS = 0.001
 """With work in flight: neither a poll nor this wait can be woken by the other's event."""
 _QUIET_WAIT_SECONDS = 0.01
-"""The same where nothing came for a while, or what came could not run at once: each wake-up costs 50 to 100 us of a core
-that workers may need."""
+"""The same where nothing came for a while, or what came could not run at once: each wake-up costs 50 to 100 us of a
+core that workers may need."""
 _QUIET_SHARE = 4
 """A wait lasts this part of the time since a poll last brought something."""
 _HELD_WAIT_SECONDS = 0.01
@@ -70,6 +71,7 @@ class ControlLoop:
         dead_letters: DeadLetters,
         statistics: Statistics,
         before_start: Callable[[], None] = lambda: None,
+        aftermath: Aftermath | None = None,
     ) -> None:
         """Take `before_start` for checks that wait for brokers, such as that of the dead letter topic."""
         self.phase = Phase.STARTING
@@ -80,6 +82,7 @@ class ControlLoop:
         self._dead_letters = dead_letters
         self._statistics = statistics
         self._before_start = before_start
+        self._aftermath = aftermath or Aftermath()
         self._in_flight = 0
         self._marked = time.monotonic()
         self._polled_something_at = 0.0
@@ -108,6 +111,7 @@ class ControlLoop:
     def run(self) -> None:
         """Consume until stopped; drain, commit, leave. Raises StartFailure."""
         try:
+            self._aftermath.begin(self.settings.execution.max_in_flight)
             self._engine.start()
             self._before_start()
             self._source.start(self)
@@ -188,6 +192,7 @@ class ControlLoop:
         settlement = self._settlement
         count = len(completions.done) + len(completions.failures) + len(completions.bounced)
         self._in_flight -= count
+        self._aftermath.finished(count, self.settings.execution.max_in_flight)
         self._observe(now, len(completions.done), completions.failures)
         if completions.done:
             settlement.succeeded(completions.done, now)
@@ -215,14 +220,14 @@ class ControlLoop:
             _log.warning("circuit breaker", circuit=self._throttle.circuit.value)
 
     def _dispatch(self, now: float) -> int:
-        room = min(
-            self.settings.execution.max_in_flight - self._in_flight, self._engine.room(), self._throttle.room(now)
-        )
+        most = self._aftermath.limit(self.settings.execution.max_in_flight)
+        room = min(most - self._in_flight, self._engine.room(), self._throttle.room(now))
         if room <= 0 or self._shards.is_empty:
             return 0
         messages = self._shards.take(room)
         if messages:
             self._in_flight += len(messages)
+            self._aftermath.runs(messages, self.settings.execution.max_in_flight)
             self._engine.submit(messages)
             self._throttle.taken(len(messages))
         return len(messages)
@@ -248,7 +253,8 @@ class ControlLoop:
         return fetched.count or (1 if wait else 0)
 
     def _is_saturated(self, now: float) -> bool:
-        full = self._in_flight >= self.settings.execution.max_in_flight or self._engine.room() <= 0
+        most = self._aftermath.limit(self.settings.execution.max_in_flight)
+        full = self._in_flight >= most or self._engine.room() <= 0
         return full or self._throttle.room(now) <= 0
 
     def _held_seconds(self, now: float) -> float:
@@ -273,7 +279,8 @@ class ControlLoop:
         return _IDLE_WAIT_SECONDS if due is None else min(max(due - now, 0.0), _IDLE_WAIT_SECONDS)
 
     def _take(self, run: Run) -> None:
-        if self._inline is not None and not self._settlement.holdings.messages and self._throttle.is_idle:
+        is_plain = self._throttle.is_idle and not self._aftermath.left
+        if self._inline is not None and not self._settlement.holdings.messages and is_plain:
             self._run_inline(self._inline, run)
             self._mark(Stage.DISPATCH)
             return
@@ -368,6 +375,7 @@ class ControlLoop:
         self._source.close(time.monotonic())
         self._engine.stop(1.0)
         self._dead_letters.close(1.0)
+        self._aftermath.end()
         self.phase = Phase.STOPPED
 
     def _mark(self, stage: Stage) -> None:

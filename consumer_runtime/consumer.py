@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from consumer_runtime.aftermath import Aftermath
 from consumer_runtime.consume import ControlLoop
 from consumer_runtime.contract.settings import ExecutionSettings, HandlerSettings, Mode, RuntimeSettings
 from consumer_runtime.contract.state import Phase, RuntimeState, StartError, StartReason
@@ -48,8 +49,9 @@ class ParallelConsumer:
         handler: Handler | Callable[[Any], Any] | type | None = None,
         *,
         statistics: Statistics | None = None,
+        aftermath: Aftermath | None = None,
     ) -> None:
-        """Take a handler, or None for the one that the settings name.
+        """Take a handler, or None for the one that the settings name; and how to begin after a crash (the program's).
 
         Raises StartFailure: for an unsuitable handler, a refused property, a retry policy's class that does not exist.
         """
@@ -65,6 +67,7 @@ class ParallelConsumer:
             dead_letters=DeadLetters(settings.source.kafka, settings.dead_letter, self.statistics),
             statistics=self.statistics,
             before_start=self._require_topics_written_to,
+            aftermath=aftermath,
         )
 
     @property

@@ -11,6 +11,7 @@ from types import FrameType
 import structlog
 
 from consumer_runtime import health, logs, secrets, settings_file
+from consumer_runtime.aftermath import Aftermath
 from consumer_runtime.consumer import ParallelConsumer, reference_of
 from consumer_runtime.contract import pod
 from consumer_runtime.contract.settings import LogLevel, RuntimeSettings
@@ -61,7 +62,7 @@ def run(path: Path) -> None:
     stated = load_settings(path)
     logs.set_level(stated.log_level)
     settings = _with_secrets(stated)
-    consumer = ParallelConsumer(settings, load_handler(settings))
+    consumer = ParallelConsumer(settings, load_handler(settings), aftermath=Aftermath.of_environment())
     program = _Program(path, stated, consumer)
     program.run()
 

@@ -28,6 +28,10 @@ TERMINATION_MESSAGE_FILE: Final = "/dev/termination-log"
 """Where the runtime leaves its `StartError`; Kubernetes' own default path."""
 TERMINATION_MESSAGE_FILE_VARIABLE: Final = "CONSUMER_TERMINATION_LOG"
 """Environment variable with another path in its place."""
+STATE_DIRECTORY: Final = "/tmp/parallel-consumer"  # noqa: S108 - a mount point in the pod, which has it to itself
+"""What outlives a container, but no pod: the mark by which a consumer knows that the one before it was killed."""
+STATE_DIRECTORY_VARIABLE: Final = "CONSUMER_STATE_DIR"
+"""Environment variable with another directory in its place; outside a pod there is none without it."""
 PORT: Final = 8080
 """Metrics, health and `/state`."""
 POD_NAME_VARIABLE: Final = "POD_NAME"
