@@ -1,0 +1,120 @@
+"""Plots as SVG texts, in a light and a dark palette. Not here: what they are about (`page`, `benchmarks.choose`)."""
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+Draw = Callable[[Any, "Theme"], None]
+COLORS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#9c755f")
+
+
+class Theme(StrEnum):
+    """The page's two looks; values are the color of lines and letters."""
+
+    LIGHT = "#222222"
+    DARK = "#dddddd"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture with its title and what a person who cannot see it is told."""
+
+    title: str
+    description: str
+    light: str
+    dark: str
+    """SVG as data addresses."""
+
+
+def plot(title: str, description: str, draw: Draw, *, height: float = 3.6) -> Plot:
+    """Return a picture; `draw` fills the axes, once for each theme. Width suits a phone; height is in inches."""
+    return Plot(title, description, *(_drawn(draw, theme, height) for theme in Theme))
+
+
+def _drawn(draw: Draw, theme: Theme, height: float) -> str:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    colors = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    style: Any = {**dict.fromkeys(colors, theme.value), "font.size": 9, "axes.spines.top": False,
+             "axes.spines.right": False, "svg.fonttype": "path", "svg.hashsalt": "report"}  # fmt: skip
+    with mpl.rc_context(style):
+        figure, axes = plt.subplots(figsize=(6.4, height))
+        axes.grid(visible=True, color=theme.value, alpha=0.15)
+        axes.set_axisbelow(True)
+        draw(axes, theme)
+        figure.tight_layout()
+        image = io.BytesIO()
+        figure.savefig(image, format="svg", transparent=True, metadata={"Date": None})
+        plt.close(figure)
+    return f"data:image/svg+xml;base64,{base64.b64encode(image.getvalue()).decode()}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve; `mark` is the x of its knee."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    mark: float | None = None
+
+
+def lines(axes: Any, found: Sequence[Line], *, x: str, y: str) -> None:
+    """Draw curves over logarithmic axes, each with its knee as a ring."""
+    for number, each in enumerate(found):
+        color = COLORS[number % len(COLORS)]
+        axes.plot(*zip(*each.points, strict=True), marker="o", markersize=4, color=color, label=each.label)
+        if each.mark is not None:
+            axes.plot([each.mark], [dict(each.points)[each.mark]], "o", markersize=12, fillstyle="none", color=color)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = sorted({x for each in found for x, _ in each.points})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.legend(frameon=False)
+
+
+def bars(axes: Any, found: Sequence[tuple[str, float]], *, x: str, line_at: float | None = None) -> None:
+    """Draw a bar for each (label, value), the first on top."""
+    colors = [COLORS[0]] * len(found)
+    if line_at is not None:
+        colors = [COLORS[2] if value >= line_at else COLORS[3] for _, value in found]
+        axes.axvline(line_at, color=COLORS[7], linewidth=1)
+    axes.barh([label for label, _ in found], [value for _, value in found], color=colors)
+    axes.invert_yaxis()
+    axes.set_xlabel(x)
+
+
+def ranges(axes: Any, found: Sequence[tuple[str, float, float, float]], *, x: str) -> None:
+    """Draw (label, p50, p95, p99) as a line with three points, on a logarithmic axis."""
+    for number, (_, *values) in enumerate(found):
+        axes.plot(values, [number] * 3, color=COLORS[0], alpha=0.5)
+        for value, color in zip(values, (COLORS[2], COLORS[1], COLORS[3]), strict=True):
+            axes.plot([value], [number], "o", color=color, markersize=5)
+    for name, color in (("p50", COLORS[2]), ("p95", COLORS[1]), ("p99", COLORS[3])):
+        axes.plot([], [], "o", color=color, label=name)
+    axes.set_yticks(range(len(found)), [each[0] for each in found])
+    axes.set_xscale("log")
+    axes.invert_yaxis()
+    axes.set_xlabel(x)
+    axes.legend(frameon=False)
+
+
+def heat(axes: Any, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float | None]]) -> None:
+    """Draw a table of shares from 0 to 1; None stays empty."""
+    import numpy as np
+
+    shown = np.array([[np.nan if value is None else value for value in row] for row in values], dtype=float)
+    axes.imshow(shown, cmap="RdYlGn", vmin=0, vmax=1, aspect="auto")
+    axes.grid(visible=False)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    for row, column in np.argwhere(~np.isnan(shown)):
+        axes.text(column, row, f"{shown[row, column]:.0%}", ha="center", va="center", color="#111111")
