@@ -15,7 +15,7 @@ import typer
 from consumer_runtime.contract.settings import LogLevel
 from parallel_consumer_operator import tune
 from parallel_consumer_operator.errors import OperatorError
-from parallel_consumer_operator.generate import files
+from parallel_consumer_operator.generate import broken_promises, files
 from parallel_consumer_operator.local.command import local
 from parallel_consumer_operator.replay.command import replay
 from parallel_consumer_operator.settings import RUNTIME_IMAGE, OperatorSettings
@@ -106,6 +106,12 @@ def generate(
     stale = [path for path, text in files(crds).items() if not path.is_file() or path.read_text() != text]
     if check and stale:
         typer.echo(f"error: not up to date, run `make generate`: {', '.join(map(str, stale))}", err=True)
+        raise typer.Exit(code=1)
+    if check and (broken := broken_promises(crds)):
+        told = "\n  ".join(broken)
+        typer.echo(
+            f"error: the definition takes less than the last release ({crds}/released) took:\n  {told}", err=True
+        )
         raise typer.Exit(code=1)
     for path in stale:
         path.write_text(files(crds)[path])

@@ -1,4 +1,7 @@
-"""The files that are made: the CustomResourceDefinition and the runbook's page. `make check` compares them."""
+"""The files that are made: the definition, the reference pages and the runbook's page; and what releases bind it to.
+
+`make check` compares the files, and asks whether the definition still takes what the last release took.
+"""
 
 import json
 from pathlib import Path
@@ -6,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from parallel_consumer_operator import reference
+from parallel_consumer_operator.resource.compatibility import breaks
 from parallel_consumer_operator.resource.definition import definition
 from parallel_consumer_operator.runbook import rendering
 
@@ -14,10 +19,25 @@ _HEADER = "# Made from operator/parallel_consumer_operator/resource by `make gen
 
 def files(crds: Path) -> dict[Path, str]:
     """Return the text of each generated file by its path."""
+    docs = crds.parent / "docs"
     return {
         crds / "parallelconsumers.yaml": _HEADER + _yaml(definition()),
-        crds.parent / "docs" / rendering.PAGE: rendering.markdown(),
+        docs / rendering.PAGE: rendering.markdown(),
+        **{docs / "reference" / name: text for name, text in reference.pages(definition()).items()},
     }
+
+
+def broken_promises(crds: Path) -> list[str]:
+    """Return how today's definition takes less than the last release's, `released/<version>.yaml`; [] if it does not.
+
+    A release puts its definition there: `cp crds/parallelconsumers.yaml crds/released/<version>.yaml`.
+    """
+    released = sorted((crds / "released").glob("*.yaml"), key=_version)
+    return breaks(yaml.safe_load(released[-1].read_text()), definition()) if released else []
+
+
+def _version(file: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in file.stem.split("."))
 
 
 def _yaml(manifest: dict[str, Any]) -> str:
