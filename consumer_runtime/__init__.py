@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from consumer_runtime.errors import ConsumerError, Reject, RetryAfter, StartFailure
     from consumer_runtime.handler import batch, cpu_bound, io_bound, trivial
     from consumer_runtime.message import Message
+    from consumer_runtime.user_metrics import count, observe
 
 _HOMES = {
     "ParallelConsumer": "consumer",
@@ -26,6 +27,8 @@ _HOMES = {
     "io_bound": "handler",
     "trivial": "handler",
     "Message": "message",
+    "count": "user_metrics",
+    "observe": "user_metrics",
 }
 
 __all__ = [
@@ -37,8 +40,10 @@ __all__ = [
     "RuntimeSettings",
     "StartFailure",
     "batch",
+    "count",
     "cpu_bound",
     "io_bound",
+    "observe",
     "trivial",
 ]
 

@@ -2,12 +2,13 @@
 
 `prometheus_client` does the format; its own metric objects, with a lock and a dictionary per update, stay out of the
 data path. Metrics that a handler makes with `prometheus_client` itself are on the page too. In mode process those live
-in the workers and are not; `Statistics.count` of the parent is.
+in the workers and are not; those of `user_metrics` are, in every mode.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import Any, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -18,8 +19,10 @@ from consumer_runtime.container import Container
 from consumer_runtime.contract import metrics
 from consumer_runtime.contract.metrics import CATALOGUE, CLIENT_CATALOGUE, Kind, Metric
 from consumer_runtime.statistics import Histogram, Snapshot
+from consumer_runtime.user_metrics import Series
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_Value = TypeVar("_Value")
 Samples = Iterable[tuple[tuple[str, ...], float]]
 _MICROSECONDS = 1e-6
 
@@ -68,24 +71,38 @@ def _family(metric: Metric, samples: Samples) -> Family:
 
 def _histogram(metric: Metric, histogram: Histogram) -> Family:
     family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-    buckets, below = [], 0
-    for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
-        below += count
-        buckets.append(("+Inf" if bound == float("inf") else repr(bound), float(below)))
-    family.add_metric((), buckets, sum_value=histogram.total_seconds)
+    family.add_metric((), _cumulated(histogram.bounds, histogram.counts), sum_value=histogram.total_seconds)
     return family
 
 
 def _user_families(now: Snapshot) -> Iterator[Family]:
-    names = sorted({name for name, _ in now.user_counts})
-    for name in names:
-        series = {labels: value for (its, labels), value in now.user_counts.items() if its == name}
-        keys = tuple(sorted({key for labels in series for key, _ in labels}))
-        exported = "consumer_user_" + re.sub(r"[^a-zA-Z0-9_]", "_", name)
-        family = CounterMetricFamily(exported, f"Counted by the handler: {name}.", labels=keys)
-        for labels, value in series.items():
-            family.add_metric([dict(labels).get(key, "") for key in keys], value)
-        yield family
+    for name, keys, series in _by_name(now.user_counts):
+        counter = CounterMetricFamily(_exported(name), f"Counted by the handler: {name}.", labels=keys)
+        for labels, value in series:
+            counter.add_metric([labels.get(key, "") for key in keys], value)
+        yield counter
+    for name, keys, measured in _by_name(now.user_distributions):
+        histogram = HistogramMetricFamily(_exported(name), f"Measured by the handler: {name}.", labels=keys)
+        for labels, each in measured:
+            values = [labels.get(key, "") for key in keys]
+            histogram.add_metric(values, _cumulated(each.bounds, each.counts), sum_value=each.total)
+        yield histogram
+
+
+def _by_name(found: dict[Series, _Value]) -> Iterator[tuple[str, tuple[str, ...], list[tuple[dict[str, str], _Value]]]]:
+    """Yield (name, label names, series): all series of a family have the same label names."""
+    for name in sorted({name for name, _ in found}):
+        series = [(dict(labels), value) for (its, labels), value in found.items() if its == name]
+        yield name, tuple(sorted({key for labels, _ in series for key in labels})), series
+
+
+def _exported(name: str) -> str:
+    return "consumer_user_" + re.sub(r"[^a-zA-Z0-9_]", "_", name)
+
+
+def _cumulated(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    named = [*map(repr, bounds), "+Inf"]
+    return list(zip(named, map(float, accumulate(counts)), strict=True))
 
 
 def _alone(value: float) -> Samples:

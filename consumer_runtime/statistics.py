@@ -5,15 +5,13 @@ threads call `snapshot`. Not here: names for Prometheus (`contract.metrics`), se
 """
 
 import copy
-import threading
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Any
 
+from consumer_runtime import user_metrics
 from consumer_runtime.contract.metrics import LATENCY_BUCKETS, DeadLetterOutcome, RetryReason, Stage, Status
-
-UserLabels = tuple[tuple[str, str], ...]
-_USER_SERIES_AT_MOST = 1_000
+from consumer_runtime.user_metrics import Distribution, Series, UserMetrics
 
 
 @dataclass(slots=True)
@@ -78,7 +76,9 @@ class Snapshot:
     config_rejected: bool
     heartbeat_at: float
     librdkafka: dict[str, Any]
-    user_counts: dict[tuple[str, UserLabels], float]
+    user_counts: dict[Series, float]
+    """What handlers and the program around them counted of their own (`user_metrics`)."""
+    user_distributions: dict[Series, Distribution]
 
     def finished(self, status: Status | None = None) -> int:
         """Return messages finished so far, of one status or of all."""
@@ -125,8 +125,8 @@ class Statistics:
     """`time.monotonic()` of the control thread's last turn; 0 before the first. Liveness is judged by its age."""
     librdkafka: dict[str, Any] = field(default_factory=dict)
     """The client's last statistics report, replaced whole; empty until the first."""
-    user_counts: dict[tuple[str, UserLabels], float] = field(default_factory=dict)
-    _user_lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    user: UserMetrics = field(default_factory=lambda: user_metrics.OWN, repr=False, compare=False)
+    """The user's own metrics: of the whole process, so that a handler needs no reference to its consumer."""
 
     def count_processed(self, *, topic: str, partition: int, status: Status, messages: int = 1) -> None:
         """Count finished messages of one partition."""
@@ -137,22 +137,14 @@ class Statistics:
         """Smooth the share of a poll that came back full: each poll weighs a tenth."""
         self.poll_fill_ratio += 0.1 * (returned / asked - self.poll_fill_ratio)
 
-    def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
-        """Count something of the user's own, from any thread: exported as `consumer_user_<name>_total`.
-
-        Beyond 1,000 series in all new ones are dropped: a label such as an order number would fill the memory.
-        """
-        key = (name, tuple(sorted(labels.items())))
-        with self._user_lock:
-            if key in self.user_counts or len(self.user_counts) < _USER_SERIES_AT_MOST:
-                self.user_counts[key] = self.user_counts.get(key, 0.0) + amount
-
     def snapshot(self) -> Snapshot:
         """Return a copy for a reader. Safe from any thread: each container is copied in one step of the interpreter.
 
         Two fields may be one batch apart; a scrape does not mind.
         """
-        values = {name: _copied(getattr(self, name)) for name in Snapshot.__dataclass_fields__}
+        own = {"user_counts": self.user.counts(), "user_distributions": self.user.distributions()}
+        names = [name for name in Snapshot.__dataclass_fields__ if name not in own]
+        values = {name: _copied(getattr(self, name)) for name in names} | own
         values["partitions"] = {key: copy.copy(each) for key, each in values["partitions"].items()}
         return Snapshot(**values)
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import accumulate, islice
 
+from consumer_runtime import user_metrics
 from consumer_runtime.engines.engine import Completions, EngineStatistics, FailureKind, error_names
 from consumer_runtime.engines.failures import Raised, failure
 from consumer_runtime.engines.process_cell import Progress
@@ -185,8 +186,11 @@ class Lane:
             self.failed_starts = 0
             self.start_failure = None
 
-    def _take_answer(self, value: tuple[int, float, list[tuple[int, int]], Raw | None], out: Completions) -> None:
-        position, busy_seconds, buckets, failed = value
+    def _take_answer(self, value: Raw, out: Completions) -> None:
+        """Take the fields of an `Answer`."""
+        position, busy_seconds, buckets, failed, user = value
+        if user is not None:
+            user_metrics.OWN.add(user)
         calls = self._statistics.handler_seconds
         measured = 0
         for bucket, count in buckets:

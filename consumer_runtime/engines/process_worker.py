@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consumer_runtime import handler as user
+from consumer_runtime import user_metrics
 from consumer_runtime.contract.choices import StartReason, ValueFormat
 from consumer_runtime.contract.metrics import LATENCY_BUCKETS
 from consumer_runtime.engines import process_logs
@@ -97,6 +98,8 @@ class Answer(NamedTuple):
     buckets: list[tuple[int, int]]
     """Calls by latency bucket, as (bucket, messages)."""
     failed: Failed | None
+    user: Any
+    """What the handler counted of its own (`user_metrics`), None for nothing."""
 
 
 class Worker:
@@ -268,7 +271,7 @@ class Worker:
     def _answer(self, index: int, failed: Failed | None = None) -> None:
         self._passed_over.discard(None)
         counts = [(bucket, count) for bucket, count in enumerate(self._buckets) if count]
-        self._send((index, self._busy, counts, failed and tuple(failed)))
+        self._send((index, self._busy, counts, failed and tuple(failed), user_metrics.OWN.take()))
         for bucket, _ in counts:
             self._buckets[bucket] = 0
         self._busy = 0.0
@@ -280,6 +283,7 @@ class Worker:
     def _close(self, handler: user.Handler) -> None:
         if handler.close is not None:
             self._hook(handler.close)
+            self._answer(self._index)
         if self._loop is not None:
             self._loop.close()
 

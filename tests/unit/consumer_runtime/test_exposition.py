@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from consumer_runtime import exposition
 from consumer_runtime.contract.metrics import CATALOGUE, CLIENT_CATALOGUE, Kind, RetryReason, Status
 from consumer_runtime.statistics import PartitionStatistics, Statistics
+from consumer_runtime.user_metrics import UserMetrics
 
 REPORT = {
     "brokers": {
@@ -77,11 +78,16 @@ def test_what_is_not_known_is_absent_and_not_zero():
 
 
 def test_the_users_counts_and_prometheus_clients_own_are_on_the_page():
-    """A handler counts through the statistics or with prometheus_client; both are scraped."""
-    statistics = Statistics()
-    statistics.count("orders paid", 3, country="pt")
+    """A handler counts and measures with `user_metrics`, or with prometheus_client; both are scraped."""
+    statistics = Statistics(user=UserMetrics())
+    statistics.user.count("orders paid", 3, country="pt")
+    for items in (1, 4, 9):
+        statistics.user.observe("items", items, buckets=(1, 5))
     page = _scraped(statistics)
     assert page["consumer_user_orders_paid_total"][(("country", "pt"),)] == 3
+    buckets = page["consumer_user_items_bucket"]
+    assert [buckets[(("le", bound),)] for bound in ("1.0", "5.0", "+Inf")] == [1, 2, 3]
+    assert page["consumer_user_items_sum"][()] == 14
     assert "python_info" in page
 
 

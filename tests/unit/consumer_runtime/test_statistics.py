@@ -54,17 +54,6 @@ def test_snapshots_are_taken_while_the_owner_writes():
     assert failures == []
 
 
-def test_the_users_series_are_bounded():
-    """A label with an order number does not fill the memory; series that exist go on."""
-    statistics = Statistics()
-    for number in range(2_000):
-        statistics.count("orders", order=str(number))
-    statistics.count("orders", order="0")
-    counts = statistics.snapshot().user_counts
-    assert len(counts) == 1_000
-    assert counts["orders", (("order", "0"),)] == 2
-
-
 def test_the_poll_fill_ratio_follows_the_polls():
     """Full polls bring it towards 1, empty ones back towards 0."""
     statistics = Statistics()
