@@ -24,6 +24,9 @@ from consumer_runtime.message import Message
 _BATCHES_IN_PIPE = 4
 _PIPE_SECONDS = 0.01
 """Work in a pipe at most: what is there cannot go to another worker."""
+_BACKLOG_PIPE_SECONDS = 0.04
+"""The same where as much again waits before the lane: the tail is far, and each refill is a wake-up of the parent,
+which costs 50 to 100 us where the workers keep all cores busy."""
 _SLOW_SECONDS = 0.05
 """A call of this length gets a pipe without anything behind it: 1 ms between two calls is then 2 % at most."""
 _SMOOTHING = 0.3
@@ -59,7 +62,7 @@ class Lane:
         self._holes = 0
         self._opened: list[Shard] = []
         self._log_level = 0
-        self._service_seconds = _PIPE_SECONDS
+        self._service_seconds = _BACKLOG_PIPE_SECONDS
         self._overdue_position: int | None = None
 
     def seat(self, worker: WorkerProcess, order: Order) -> None:
@@ -158,7 +161,9 @@ class Lane:
     def _depth(self, batch_size: int) -> int:
         if self._service_seconds > _SLOW_SECONDS:
             return 1
-        return max(2, min(int(_PIPE_SECONDS / max(self._service_seconds, 1e-7)), _BATCHES_IN_PIPE * batch_size))
+        service = max(self._service_seconds, 1e-7)
+        seconds = _BACKLOG_PIPE_SECONDS if len(self.pending) * service >= _BACKLOG_PIPE_SECONDS else _PIPE_SECONDS
+        return max(2, min(int(seconds / service), _BATCHES_IN_PIPE * batch_size))
 
     def _take(self, count: int, out: Completions) -> list[Raw]:
         """Move up to `count` messages to the pipe; those whose assignment was closed meanwhile are handed back."""

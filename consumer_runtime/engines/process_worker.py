@@ -34,7 +34,7 @@ from consumer_runtime.message import Message
 if TYPE_CHECKING:
     import asyncio
 
-_ANSWER_AFTER_SECONDS = 0.005
+_ANSWER_AFTER_SECONDS = 0.02
 """Results wait no longer than this, or the end of their frame, so that short calls share an answer."""
 _READ_BYTES = 262_144
 _SET_PARENT_DEATH_SIGNAL = 1
