@@ -5,6 +5,7 @@ than a few megabytes a partition. A topic's name holds what is in it, so that a 
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from benchmarks.scenarios.errors import BrokerError
+from consumer_runtime.embedded import PARTITIONS as MOCK_PARTITIONS
 from consumer_runtime.embedded import EmbeddedKafka, EmbeddedKafkaError, Record
 from testbed.errors import TestbedError
 from testbed.kafka import Kafka
@@ -94,23 +96,30 @@ class Broker:
         if found:
             raise BrokerError(f"topic {topic} has {found} of {messages} messages; delete it")
         self.create(topic, partitions=partitions)
-        spread = len(self.ends(topic)) or partitions
+        spread = MOCK_PARTITIONS if self.embedded else partitions
         self.fill(topic, (Record(b"x" * value_bytes, partition=number % spread) for number in range(messages)))
         return topic
 
     def ends(self, topic: str) -> Sequence[int]:
         """Return each partition's end offset; nothing when there is no such topic. Raises BrokerError."""
         client = Consumer({"bootstrap.servers": self.servers, "group.id": "look", "log_level": 0})
+        deadline = time.monotonic() + _ANSWER_SECONDS
         try:
-            found = client.list_topics(timeout=_ANSWER_SECONDS).topics.get(topic)
-            if found is None:
-                return ()
-            parts = [TopicPartition(topic, number) for number in sorted(found.partitions)]
-            return tuple(client.get_watermark_offsets(part, timeout=_ANSWER_SECONDS)[1] for part in parts)
-        except KafkaException as error:
-            raise BrokerError(f"no Kafka answers at {self.servers}: {error}") from error
+            while True:
+                try:
+                    return _ends(client, topic)
+                except KafkaException as error:  # a topic that is a moment old has no leaders yet
+                    if time.monotonic() > deadline:
+                        raise BrokerError(f"{topic} at {self.servers} does not answer: {error}") from error
+                    time.sleep(0.1)
         finally:
             client.close()
+
+
+def _ends(client: Consumer, topic: str) -> Sequence[int]:
+    found = client.list_topics(timeout=_ANSWER_SECONDS).topics.get(topic)
+    parts = [TopicPartition(topic, number) for number in sorted(found.partitions)] if found else []
+    return tuple(client.get_watermark_offsets(part, timeout=_ANSWER_SECONDS)[1] for part in parts)
 
 
 def connect(servers: str | None = None, *, embedded: bool = False) -> Broker:

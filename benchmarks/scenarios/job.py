@@ -48,6 +48,8 @@ class Outcome:
     rss_before_mb: float = 0.0
     rss_peak_mb: float = 0.0
     """Of the process and its children together."""
+    rss_end_mb: float = 0.0
+    """The same at the job's end."""
     max_rss_mb: float = 0.0
     """Of the consumer's process alone."""
     pauses: int = 0

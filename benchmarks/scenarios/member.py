@@ -22,7 +22,7 @@ from consumer_runtime import ConsumerError, ParallelConsumer, RuntimeSettings
 from consumer_runtime.contract.metrics import Status
 from consumer_runtime.statistics import Statistics
 
-_LOOK_SECONDS = 0.01
+_LOOK_SECONDS = 0.002
 _TELL_SECONDS = 0.25
 _ASSIGNED_WITHIN_SECONDS = 60.0
 _IMPORTED_AT = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -41,7 +41,7 @@ class _Watch(threading.Thread):
         super().__init__(daemon=True)
         self.reached = False
         self.seconds = self.cpu_seconds = self.join_seconds = 0.0
-        self.peak_bytes = 0
+        self.peak_bytes = self.end_bytes = 0
         self.timeline: list[list[float]] = []
         self.mode, self.mode_reason = "", ""
         self._job, self._consumer, self._answers = job, consumer, answers
@@ -84,7 +84,8 @@ class _Watch(threading.Thread):
             return
         self._told_at = elapsed
         snapshot = self._consumer.statistics.snapshot()
-        self.peak_bytes = max(self.peak_bytes, usage(os.getpid()).rss_bytes)
+        self.end_bytes = usage(os.getpid()).rss_bytes
+        self.peak_bytes = max(self.peak_bytes, self.end_bytes)
         self.timeline.append([round(elapsed, 3), snapshot.finished(), snapshot.retried])
         _answer(self._answers, {"progress": snapshot.finished()})
 
@@ -127,6 +128,7 @@ def perform(job: Job, answers: TextIO) -> Outcome:
         cpu_seconds=watch.cpu_seconds,
         rss_before_mb=before / MEGABYTE,
         rss_peak_mb=max(watch.peak_bytes, before) / MEGABYTE,
+        rss_end_mb=watch.end_bytes / MEGABYTE,
         max_rss_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEGABYTE,
         pauses=counts.pauses,
         timeline=watch.timeline,

@@ -136,16 +136,26 @@ def write(document: Document, path: Path) -> None:
     draft.replace(path)
 
 
-def load(path: Path) -> Document:
-    """Return a results file. Raises ScenarioFileError."""
+def load_json(path: Path) -> Document:
+    """Return a JSON object that a file holds. Raises ScenarioFileError."""
     try:
-        document = json.loads(path.read_text())
-        names = [line["name"] for line in document["results"]]
+        found = json.loads(path.read_text())
     except OSError as error:
         raise ScenarioFileError(f"{path}: {error.strerror}; `run` writes it") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ScenarioFileError(f"{path} is no results file of `run`: {error!r}") from error
-    return dict(document) | {"planned": document.get("planned", len(names))}
+    except ValueError as error:
+        raise ScenarioFileError(f"{path} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ScenarioFileError(f"{path} is no results file: it holds a {type(found).__name__}")
+    return found
+
+
+def load(path: Path) -> Document:
+    """Return a results file. Raises ScenarioFileError."""
+    document = load_json(path)
+    results = document.get("results")
+    if not isinstance(results, list) or not all(isinstance(each, dict) and "name" in each for each in results):
+        raise ScenarioFileError(f"{path} is no results file of `run`: it has no list `results` of named entries")
+    return {"machine": {}, "planned": len(results)} | document
 
 
 def _is_of(line: Result | None, scenario: Scenario) -> bool:

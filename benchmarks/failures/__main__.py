@@ -1,0 +1,144 @@
+"""`python -m benchmarks.failures`: the document's failure benchmark, and the costs around it, on a real Kafka."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from confluent_kafka import KafkaException
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.failures import costs, rates
+from benchmarks.failures.bench import Bench, Kept, Retry, Row
+from benchmarks.scenarios import broker
+from benchmarks.scenarios.errors import WorkbenchError
+from benchmarks.scenarios.measure import interruptible
+
+_EXAMPLES = """What failures cost, on the testbed's Kafka (started when it is down).
+
+Without a command: messages at a rate, of which a share of attempts fails; totals, rates, latency.
+
+Examples:
+
+  python -m benchmarks.failures --failure-rate 0.3 --duration 60
+
+  python -m benchmarks.failures payloads
+
+  python -m benchmarks.failures all --resume
+"""
+_app = typer.Typer(add_completion=False, rich_markup_mode="markdown", help=_EXAMPLES)
+_console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+_FAILURE_RATE = 0.3
+
+Output = Annotated[Path, typer.Option(help="Where results are kept; each part as soon as it is there.")]
+Servers = Annotated[
+    str | None, typer.Option(envvar=broker.SERVERS_VARIABLE, help="A Kafka of yours; by default the testbed's.")
+]
+Embedded = Annotated[bool, typer.Option("--embedded", help="librdkafka's mock Kafka: to try, not to measure.")]
+Share = Annotated[float, typer.Option(min=0, max=1, help="Share of attempts that fail.")]
+_OUTPUT = Path("build/failures.json")
+
+PARTS: dict[str, tuple[str, Callable[[Bench], list[Row]]]] = {
+    "payloads": ("100 B to 100 KB", lambda bench: rates.payloads(bench, failure_rate=_FAILURE_RATE)),
+    "retries": ("retry settings", lambda bench: rates.retry_settings(bench, failure_rate=_FAILURE_RATE)),
+    "scheduling": ("scheduling a retry, one by one and parallel", costs.scheduling),
+    "memory": ("memory of a pending retry", costs.memory),
+    "startup": ("from the start of the process to its partitions", costs.start_up),
+    "idle": ("CPU and memory with nothing to do", costs.idle),
+    "pending": ("100,000 pending retries beside good messages", costs.pending),
+}
+
+
+@_app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    *,
+    failure_rate: Share = _FAILURE_RATE,
+    duration: Annotated[float, typer.Option(min=1, help="Seconds during which messages are offered.")] = 60.0,
+    rate: Annotated[int, typer.Option(min=1, help="Messages offered per second.")] = 500,
+    work_ms: Annotated[float, typer.Option(min=0, help="Milliseconds that each attempt awaits.")] = 10.0,
+    max_retries: Annotated[int, typer.Option(min=0, help="Attempts after the first.")] = 3,
+    backoff_ms: Annotated[int, typer.Option(min=0, help="The first wait; each next one is twice as long.")] = 500,
+    output: Output = _OUTPUT,
+    bootstrap_servers: Servers = None,
+    embedded: Embedded = False,
+) -> None:
+    """Offer messages, let a share of attempts fail, print the totals."""
+    if context.invoked_subcommand:
+        return
+    retry = Retry(max_retries=max_retries, backoff_ms=backoff_ms)
+
+    def measure(bench: Bench) -> list[Row]:
+        row = rates.measured(
+            bench, rate=rate, duration=duration, failure_rate=failure_rate, work_ms=work_ms, retry=retry
+        )
+        return [row]
+
+    [row] = _measured("rates", measure, output, bootstrap_servers, embedded=embedded)
+    _console.print_json(data=row)
+    _console.print(f"Success rate: {row['success_rate_percent']:.2f} %")
+    _console.print(f"Retry rate:   {row['retry_rate_percent']:.2f} %")
+    if row["ErrorMessages"]:
+        _console.print("[red]some messages were neither done nor dead-lettered[/]")
+        raise typer.Exit(1)
+
+
+def _command(part: str) -> Callable[..., None]:
+    def command(
+        *, output: Output = _OUTPUT, bootstrap_servers: Servers = None, embedded: Embedded = False
+    ) -> None:  # fmt: skip
+        show(part, _measured(part, PARTS[part][1], output, bootstrap_servers, embedded=embedded))
+
+    return command
+
+
+for _part, (_told, _) in PARTS.items():
+    _app.command(_part, help=f"Measure: {_told}.")(_command(_part))
+
+
+@_app.command("all", help="Measure every part; with --resume those that are not in the file.")
+def everything(
+    *,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep parts that are there.")] = False,
+    output: Output = _OUTPUT,
+    bootstrap_servers: Servers = None,
+    embedded: Embedded = False,
+) -> None:
+    """Measure all parts one after the other."""
+    for part, (_, measure) in PARTS.items():
+        there = Kept.at(output).parts.get(part) if resume else None
+        show(part, there or _measured(part, measure, output, bootstrap_servers, embedded=embedded))
+
+
+def _measured(
+    part: str, measure: Callable[[Bench], list[Row]], output: Path, servers: str | None, *, embedded: bool
+) -> list[Row]:
+    try:
+        with interruptible(), _console.status(part):
+            rows = measure(Bench(broker.connect(servers, embedded=embedded)))
+            Kept.at(output).add(part, rows)
+    except (WorkbenchError, KafkaException) as error:
+        _console.print(f"[red]error:[/] {error}", soft_wrap=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        _console.print("interrupted; `all --resume` goes on")
+        raise typer.Exit(130) from None
+    return rows
+
+
+def show(part: str, rows: list[Row]) -> None:
+    """Print rows as tables, one for each set of columns."""
+    title = PARTS[part][0]
+    while rows:
+        columns = list(rows[0])
+        table = Table(*columns, title=title, title_justify="left")
+        for row in [each for each in rows if list(each) == columns]:
+            table.add_row(*(f"{value:,}" if isinstance(value, int | float) else str(value) for value in row.values()))
+        _console.print(table)
+        rows, title = [each for each in rows if list(each) != columns], ""
+
+
+if __name__ == "__main__":
+    _app()
