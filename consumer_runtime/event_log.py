@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Self
 
+import structlog
+
 VARIABLE = "CONSUMER_EVENT_LOG"
+_log = structlog.get_logger(__name__)
 
 
 class Event(StrEnum):
@@ -42,10 +45,19 @@ class EventLog:
         return cls(environment.get(VARIABLE))
 
     def record(self, event: Event, **fields: str | int) -> None:
-        """Append one event with the time of CLOCK_MONOTONIC, in nanoseconds, as `at`."""
-        if self._file is not None:
-            line = json.dumps({"at": time.monotonic_ns(), "event": event, **fields}) + "\n"
+        """Append one event with the time of CLOCK_MONOTONIC, in nanoseconds, as `at`.
+
+        Where that fails, as on a full disk, the log ends there and says so: consuming does not depend on it.
+        """
+        if self._file is None:
+            return
+        line = json.dumps({"at": time.monotonic_ns(), "event": event, **fields}) + "\n"
+        try:
             os.write(self._file, line.encode())
+        except OSError as error:
+            os.close(self._file)
+            self._file = None
+            _log.error("event log ended", variable=VARIABLE, error=str(error))
 
 
 SILENT = EventLog()

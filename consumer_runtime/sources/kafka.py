@@ -346,8 +346,11 @@ def _tell_deleted(assignments: Iterable[PartitionOffsets], earliest: dict[tuple[
 
 
 def _fetch_anew(consumer: Consumer, assignment: PartitionOffsets) -> None:
+    """Also resume it: a pause that the client keeps and we do not know of is one way of standing still."""
+    at = TopicPartition(assignment.topic, assignment.partition, assignment.arrived)
     try:
-        consumer.seek(TopicPartition(assignment.topic, assignment.partition, assignment.arrived))
+        consumer.resume([at])
+        consumer.seek(at)
     except KafkaException as error:  # not being fetched at all just now, such as in the middle of a rebalance
         _log.warning("not fetched anew", topic=assignment.topic, partition=assignment.partition, error=str(error))
 

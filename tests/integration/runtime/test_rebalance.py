@@ -5,9 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 
 import pytest
+from confluent_kafka import TopicPartition
+from structlog.testing import capture_logs
 
 from consumer_runtime import Message
 from consumer_runtime.ledger import codec
+from consumer_runtime.sources import stall
 
 pytestmark = pytest.mark.kafka
 
@@ -185,3 +188,27 @@ def test_partitions_that_come_while_leaving_do_not_delay_the_end(topic, running)
             leaving.stop(20.0)
     with running(settings, wait) as after:
         after.wait_for(lambda: {offset for offset, _ in topic.committed().values()} == {2})
+
+
+def test_a_partition_that_stands_still_after_a_rebalance_is_told_and_fetched_anew(topic, running, monkeypatch):
+    """The client keeps a pause that nobody asked for: the group is stable, and nothing comes. It is said, and mended."""
+    monkeypatch.setattr(stall, "STALLED_AFTER_SECONDS", 1.0)
+    monkeypatch.setattr(stall, "_LOOK_SECONDS", 0.2)
+    topic.produce([(partition, b"k", b"") for partition in range(4)])
+    settings = topic.settings(properties=PROTOCOLS["cooperative"], execution={"mode": "single"})
+
+    def work(message) -> None:  # mode single: called by the thread that owns the client
+        if message.value == b"pause":
+            first.consumer._source._consumer.pause([TopicPartition(topic.name, 2)])
+
+    with capture_logs() as said, running(settings, work) as first:
+        first.wait_for(lambda: first.finished() == 4)
+        with running(settings, work) as second:
+            second.wait_for_assignment(2)
+        first.wait_for_assignment(4)
+        topic.produce([(0, b"k", b"pause")])
+        first.wait_for(lambda: topic.committed()[0][0] == 2)
+        topic.produce([(2, b"k", b"")])
+        first.wait_for(lambda: topic.committed()[2][0] == 2, seconds=60)
+    stalled = [line for line in said if line["event"] == "partition stalled"]
+    assert {(line["partition"], line["position"], line["end"]) for line in stalled} == {(2, 1, 2)}

@@ -4,6 +4,8 @@ import json
 import time
 from pathlib import Path
 
+import structlog.testing
+
 from consumer_runtime.event_log import SILENT, VARIABLE, Event, EventLog
 
 
@@ -26,6 +28,16 @@ def test_a_restart_appends(tmp_path: Path) -> None:
     for _ in range(2):
         EventLog(str(path)).record(Event.MAX_POLL_EXCEEDED)
     assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_full_disk_ends_the_log_and_nothing_else() -> None:
+    """/dev/full refuses each write as a full disk does: that is said once, and recording goes on without effect."""
+    with structlog.testing.capture_logs() as said:
+        log = EventLog("/dev/full")
+        for _ in range(3):
+            log.record(Event.MAX_POLL_EXCEEDED)
+    assert [(line["event"], line["log_level"]) for line in said] == [("event log ended", "error")]
+    assert "No space left" in said[0]["error"]
 
 
 def test_without_a_file_nothing_is_written(tmp_path: Path) -> None:
