@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@[ -n "$(PYTHON)" ] || { echo "Needs Python 3.11 or newer with venv (on Debian: apt install python3-venv), or PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt hatchling editables
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[operator,runtime,bench,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[operator,runtime,schemas,bench,dev]'
 	@touch $@
 
 demo: $(STAMP) ## A consumer tuned on this machine, without Kubernetes (two minutes); writes build/demo.json

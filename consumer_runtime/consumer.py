@@ -10,7 +10,7 @@ import structlog
 
 from consumer_runtime.aftermath import Aftermath
 from consumer_runtime.consume import ControlLoop
-from consumer_runtime.contract.settings import ExecutionSettings, HandlerSettings, Mode, RuntimeSettings
+from consumer_runtime.contract.settings import ExecutionSettings, HandlerSettings, Mode, RuntimeSettings, ValueFormat
 from consumer_runtime.contract.state import Phase, RuntimeState, StartError, StartReason
 from consumer_runtime.dead_letter import DeadLetters
 from consumer_runtime.engines.async_ import AsyncEngine
@@ -158,7 +158,25 @@ def _handler(settings: RuntimeSettings, given: Handler | Callable[[Any], Any] | 
 
 def _options(settings: RuntimeSettings) -> str:
     topic = settings.results.topic if settings.results is not None else ""
-    return Options(results_topic=topic, client=portable_properties(settings.source.kafka)).text()
+    return Options(
+        results_topic=topic, client=portable_properties(settings.source.kafka), schema_registry=_registry(settings)
+    ).text()
+
+
+def _registry(settings: RuntimeSettings) -> dict[str, object]:
+    """Return the arguments of the schema registry; empty when values are not to be decoded by it."""
+    kafka, handler = settings.source.kafka, settings.handler
+    registry = kafka.schema_registry
+    if registry is None or (handler is not None and handler.value_format is not ValueFormat.SCHEMA_REGISTRY):
+        return {}
+    return {
+        "url": registry.url,
+        "username": registry.username,
+        "password": registry.password.get_secret_value() if registry.password is not None else None,
+        "ca_location": kafka.ca_location,
+        "certificate_location": kafka.certificate_location,
+        "key_location": kafka.key_location,
+    }
 
 
 def _engine(handler: Handler, settings: RuntimeSettings) -> tuple[Engine, Mode, str]:

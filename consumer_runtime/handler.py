@@ -267,7 +267,7 @@ def _is_import_machinery(filename: str) -> bool:
 
 
 def _decoding(call: Callable[[Any], Any], value_format: ValueFormat, *, is_async: bool) -> Callable[[Any], Any]:
-    if value_format is ValueFormat.BYTES:
+    if value_format in (ValueFormat.BYTES, ValueFormat.SCHEMA_REGISTRY):  # the latter is `schemas`', by options
         return call
     decode = json.loads if value_format is ValueFormat.JSON else bytes.decode
     if is_async:

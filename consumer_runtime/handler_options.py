@@ -1,6 +1,7 @@
 """What the settings put around a handler, as text that travels to worker processes with its reference.
 
-Only composition: `results` and `routes` do the work. Imported by workers that need it, so it knows no settings models.
+Only composition: `results`, `schemas` and `routes` do the work. Imported by workers that need it, so it knows no
+settings models.
 """
 
 import json
@@ -16,11 +17,19 @@ class Options:
     results_topic: str = ""
     client: dict[str, object] = field(default_factory=dict)
     """Properties of the client that produces results."""
+    schema_registry: dict[str, object] = field(default_factory=dict)
+    """Arguments of the registry by whose schemas values are decoded; empty: they are not."""
 
     def text(self) -> str:
         """Return the options as text; empty when there are none."""
-        parts = {"results_topic": self.results_topic, "client": self.client if self.results_topic else {}}
-        return json.dumps(parts, sort_keys=True) if self.results_topic else ""
+        if not (self.results_topic or self.schema_registry):
+            return ""
+        parts = {
+            "results_topic": self.results_topic,
+            "client": self.client if self.results_topic else {},
+            "schema_registry": self.schema_registry,
+        }
+        return json.dumps(parts, sort_keys=True)
 
 
 def with_options(handler: Handler, text: str) -> Handler:
@@ -29,6 +38,10 @@ def with_options(handler: Handler, text: str) -> Handler:
         return handler
     options = Options(**json.loads(text))
     wrapped = handler
+    if options.schema_registry:
+        from consumer_runtime import schemas
+
+        wrapped = schemas.decoding(wrapped, json.dumps(options.schema_registry, sort_keys=True))
     if options.results_topic:
         from consumer_runtime import results
 

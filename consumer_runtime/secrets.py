@@ -10,11 +10,13 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from consumer_runtime.contract import pod
-from consumer_runtime.contract.settings import RuntimeSettings
+from consumer_runtime.contract.settings import RuntimeSettings, SchemaRegistrySettings
 
 _ROOT = Path(pod.SECRETS_DIRECTORY)
 _USERNAME = Path(pod.USERNAME_FILE).relative_to(_ROOT)
 _PASSWORD = Path(pod.PASSWORD_FILE).relative_to(_ROOT)
+_REGISTRY_USERNAME = Path(pod.REGISTRY_USERNAME_FILE).relative_to(_ROOT)
+_REGISTRY_PASSWORD = Path(pod.REGISTRY_PASSWORD_FILE).relative_to(_ROOT)
 _CA = Path(pod.CA_FILE).relative_to(_ROOT)
 _CERTIFICATE = Path(pod.CERTIFICATE_FILE).relative_to(_ROOT)
 _KEY = Path(pod.KEY_FILE).relative_to(_ROOT)
@@ -41,7 +43,11 @@ def with_secrets(settings: RuntimeSettings, mounted: Path) -> RuntimeSettings:
         "certificate_location": _location(mounted / _CERTIFICATE),
         "key_location": _location(mounted / _KEY),
     }
-    filled = {name: value for name, value in found.items() if value is not None and getattr(kafka, name) is None}
+    filled: dict[str, object] = {
+        name: value for name, value in found.items() if value is not None and getattr(kafka, name) is None
+    }
+    if kafka.schema_registry is not None:
+        filled["schema_registry"] = _with_login(kafka.schema_registry, mounted)
     source = settings.source.model_copy(update={"kafka": kafka.model_copy(update=filled)})
     return settings.model_copy(update={"source": source})
 
@@ -49,10 +55,17 @@ def with_secrets(settings: RuntimeSettings, mounted: Path) -> RuntimeSettings:
 def fingerprint(mounted: Path) -> str:
     """Return a digest of every mounted secret; another one means that something was rotated."""
     digest = sha256()
-    for name in (_USERNAME, _PASSWORD, _CA, _CERTIFICATE, _KEY):
+    for name in (_USERNAME, _PASSWORD, _REGISTRY_USERNAME, _REGISTRY_PASSWORD, _CA, _CERTIFICATE, _KEY):
         path = mounted / name
         digest.update(_bytes(path) if path.is_file() else b"\0")
     return digest.hexdigest()
+
+
+def _with_login(registry: SchemaRegistrySettings, mounted: Path) -> SchemaRegistrySettings:
+    username, password = _text(mounted / _REGISTRY_USERNAME), _text(mounted / _REGISTRY_PASSWORD)
+    if registry.username is not None or username is None:
+        return registry
+    return registry.model_copy(update={"username": username, "password": SecretStr(password or "")})
 
 
 def _text(path: Path) -> str | None:

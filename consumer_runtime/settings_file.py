@@ -19,7 +19,12 @@ BYTES_AT_MOST = 1_048_576
 """What a ConfigMap can hold."""
 _DEPTH_AT_MOST = 32
 _IN_THE_RESOURCE = ("source", "handler", "execution", "retry", "dead_letter", "circuit_breaker", "results")
-_SECRET_FIELDS = ("sasl_username", "sasl_password")
+_SECRETS = (
+    ("source", "kafka", "sasl_username"),
+    ("source", "kafka", "sasl_password"),
+    ("source", "kafka", "schema_registry", "username"),
+    ("source", "kafka", "schema_registry", "password"),
+)
 _SHOWN_AT_MOST = 200
 
 
@@ -119,15 +124,16 @@ def _document(content: bytes) -> Any:
 
 
 def _refuse_secrets(document: dict[Any, Any]) -> None:
-    source = document.get("source")
-    kafka = source.get("kafka") if isinstance(source, dict) else None
-    for name in _SECRET_FIELDS:
-        if isinstance(kafka, dict) and kafka.get(name) is not None:
+    for path in _SECRETS:
+        found: Any = document
+        for part in path:
+            found = found.get(part) if isinstance(found, dict) else None
+        if found is not None:
             raise SettingsRejectedError(
-                field=field_path(("source", "kafka", name)),
+                field=field_path(path),
                 value="(hidden)",
                 remedy="a settings file is no place for it: use credentialsSecretRef, or mount files `username` and "
-                "`password` under $CONSUMER_SECRETS_DIR/credentials",
+                "`password` (`schema-registry-...` for the registry's) under $CONSUMER_SECRETS_DIR/credentials",
             )
 
 

@@ -23,6 +23,8 @@ class ValueFormat(StrEnum):
     TEXT = "text"
     """UTF-8."""
     JSON = "json"
+    SCHEMA_REGISTRY = "schema_registry"
+    """Avro, JSON or Protobuf, by the schema that each message names; needs `source.kafka.schema_registry`."""
 
 
 class StartReason(StrEnum):

@@ -7,7 +7,7 @@ a file or knows Kafka; `consumer_runtime.reload` reads, `consumer_runtime.source
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from consumer_runtime.contract import properties as librdkafka
 from consumer_runtime.contract.choices import Mode as Mode  # noqa: PLC0414 - re-exported
@@ -76,6 +76,17 @@ class PayloadMode(StrEnum):
     METADATA_ONLY = "metadata_only"
 
 
+class SchemaRegistrySettings(Settings):
+    """Where schemas are asked for, by Confluent's REST contract; TLS takes the same CA and certificate as Kafka."""
+
+    url: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s@?#]+$")]
+    """Its address, without a login."""
+    username: str | None = None
+    """Only for library users; a pod reads it from a mounted Secret (`contract.pod`)."""
+    password: SecretStr | None = None
+    """Only for library users; a pod reads it from a mounted Secret (`contract.pod`)."""
+
+
 class KafkaSettings(Settings):
     """Where messages come from."""
 
@@ -103,6 +114,8 @@ class KafkaSettings(Settings):
     """PEM file; a pod's is mounted (`contract.pod`), and so are the next two."""
     certificate_location: str | None = None
     key_location: str | None = None
+    schema_registry: SchemaRegistrySettings | None = None
+    """For values that name a schema: `handler.value_format: schema_registry`, or a library user's callable."""
     properties: dict[str, str | int | float | bool] = {}
     """Further librdkafka properties, passed through; those that load plugins or read files are refused."""
 
@@ -267,6 +280,15 @@ class RuntimeSettings(Settings):
     """None: what the handler returns is ignored."""
     http: HttpSettings = HttpSettings()
     log_level: LogLevel = LogLevel.INFO
+
+    @field_validator("handler", mode="after")
+    @classmethod
+    def _registry_when_asked(cls, value: HandlerSettings | None, info: ValidationInfo) -> HandlerSettings | None:
+        source = info.data.get("source")
+        by_schema = value is not None and value.value_format is ValueFormat.SCHEMA_REGISTRY
+        if by_schema and source is not None and source.kafka.schema_registry is None:
+            raise ValueError("value_format schema_registry needs source.kafka.schema_registry.url")
+        return value
 
     @classmethod
     def for_kafka(cls, bootstrap_servers: str, *, topics: list[str], consumer_group: str, **sections: Any) -> Self:
