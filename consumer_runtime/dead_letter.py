@@ -88,10 +88,12 @@ class DeadLetters:
         delivered, self._delivered = self._delivered, []
         return delivered
 
-    def drop(self, assignment: PartitionOffsets) -> None:
-        """Forget the messages of a partition that is given up: its next owner makes them dead letters again."""
+    def drop(self, assignment: PartitionOffsets) -> list[Message]:
+        """Forget the messages of a partition that is given up, and return them: its next owner publishes them again."""
+        dropped = [held.message for held in self._held if held.message.assignment is assignment]
         self._held = {held: None for held in self._held if held.message.assignment is not assignment}
         self._waiting = deque(held for held in self._waiting if held in self._held)
+        return dropped
 
     def close(self, seconds: float) -> None:
         """Send what is on its way, within `seconds`."""

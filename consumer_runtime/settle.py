@@ -85,6 +85,7 @@ class Settlement:
         for failure in failures:
             assignment = failure.message.assignment
             if assignment is None or not assignment.is_open:
+                self._returned([failure.message])
                 continue
             _remember(failure, now, wall)
             delay = self.backoff.delay_seconds(failure)
@@ -101,6 +102,7 @@ class Settlement:
         for message in messages:
             assignment = message.assignment
             if assignment is None or not assignment.is_open:
+                self._returned([message])
                 continue
             if assignment.is_leaving:
                 self._let_go(assignment, [message])
@@ -126,14 +128,15 @@ class Settlement:
     def leave(self, assignment: PartitionOffsets) -> None:
         """Give up what is not running, since the partition is being revoked; what runs may still finish."""
         assignment.is_leaving = True
-        waiting = self.shards.drop(assignment) + self.retries.drop(assignment)
-        self._let_go(assignment, waiting)
+        waiting, retries = self.shards.drop(assignment), self.retries.drop(assignment)
+        self.holdings.release(assignment, waiting)
+        self._let_go(assignment, retries)
 
     def forget(self, assignment: PartitionOffsets) -> None:
         """Give up everything of a partition that is ours no more."""
         self.shards.drop(assignment)
-        self.retries.drop(assignment)
-        self._dead_letters.drop(assignment)
+        self.shards.release(assignment, self.retries.drop(assignment) + self._dead_letters.drop(assignment))
+        self.shards.abandon(assignment)
         self.holdings.forget(assignment)
 
     def _finish(self, messages: list[Message], status: Status) -> None:
@@ -149,6 +152,13 @@ class Settlement:
                 self._statistics.count_processed(
                     topic=assignment.topic, partition=assignment.partition, status=status, messages=len(group)
                 )
+            else:
+                self._returned(group)
+
+    def _returned(self, messages: list[Message]) -> None:
+        """Take notice that messages of a partition given up run no more."""
+        for message in messages:
+            self.shards.returned(message, self._source.assignments.get((message.topic, message.partition)))
 
     def _again(self, failure: Failure, due_at: float) -> None:
         message = failure.message
@@ -171,6 +181,8 @@ class Settlement:
             self._finish([message], Status.FAILED)
 
     def _let_go(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
+        """Give up messages that run no more, each the one before all others of its shard."""
+        self.shards.release(assignment, messages)
         self.holdings.release(assignment, messages)
 
 

@@ -102,6 +102,12 @@ class Shards(ABC):
             taken += [queue.popleft() for _ in range(room)]
         return taken
 
+    def abandon(self, assignment: PartitionOffsets) -> None:  # noqa: B027 - of no concern to most
+        """Take notice that a partition is gone, and that what still runs of it may go on for a while."""
+
+    def returned(self, message: Message, current: PartitionOffsets | None) -> None:  # noqa: B027 - the same
+        """Take notice that a message of an abandoned partition runs no more; `current` is its assignment by now."""
+
     def put_back(self, messages: Iterable[Message]) -> None:
         """Take back, in order, messages that `take` gave and nobody ran: they go before everything later."""
         self.ready.extendleft(reversed(list(messages)))
@@ -138,14 +144,23 @@ class Unordered(Shards):
 
 
 class Lines(Shards):
-    """One message of a shard at a time; those behind it stand in line. For engines that keep no order themselves."""
+    """One message of a shard at a time; those behind it stand in line. For engines that keep no order themselves.
+
+    That holds over assignments, too: a partition that comes back while a message of it still runs, because it outlasted
+    the grace of its revoke, begins with that message's shard busy. The old attempt may still write.
+    """
 
     def __init__(self, *, by_key: bool) -> None:
         super().__init__()
         self.by_key = by_key
+        self._lingering: dict[tuple[str, int], set[bytes]] = {}
+        """Shards of abandoned partitions whose message runs."""
 
     def arrive(self, assignment: PartitionOffsets, messages: list[Message]) -> None:
         """Idle shards may run and are busy from now on; others stand in line."""
+        if self._lingering:
+            for busy in self._lingering.get((assignment.topic, assignment.partition), ()):
+                assignment.lines.setdefault(busy, None)
         lines, ready, by_key = assignment.lines, self.ready, self.by_key
         for message in messages:
             shard = message.key if by_key else _WHOLE_PARTITION
@@ -181,6 +196,35 @@ class Lines(Shards):
 
     def park(self, message: Message) -> None:
         """Its shard is busy already, and stays so."""
+
+    def drop(self, assignment: PartitionOffsets) -> list[Message]:
+        """Forget what waits; a shard whose message was taken stays busy until `release`."""
+        heads = (message for message in (*self.ready, *self.due) if message.assignment is assignment)
+        waiting = {self._shard(message) for message in heads}
+        busy = [shard for shard in assignment.lines if shard not in waiting]
+        dropped = super().drop(assignment)
+        assignment.lines.update(dict.fromkeys(busy))
+        return dropped
+
+    def abandon(self, assignment: PartitionOffsets) -> None:
+        """Remember which shards are busy."""
+        if assignment.lines:
+            self._lingering.setdefault((assignment.topic, assignment.partition), set()).update(assignment.lines)
+
+    def returned(self, message: Message, current: PartitionOffsets | None) -> None:
+        """Let the shard go on in the assignment that the partition has by now."""
+        place, shard = (message.topic, message.partition), self._shard(message)
+        lingering = self._lingering.get(place)
+        if lingering is None or shard not in lingering:
+            return
+        lingering.discard(shard)
+        if not lingering:
+            del self._lingering[place]
+        if current is not None:
+            self.release(current, [message])
+
+    def _shard(self, message: Message) -> bytes | None:
+        return message.key if self.by_key else _WHOLE_PARTITION
 
 
 class Parked(Shards):

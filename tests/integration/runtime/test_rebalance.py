@@ -96,6 +96,47 @@ def test_what_outlasts_the_grace_runs_again_and_is_committed_by_its_owner_only(t
     assert {offset for offset, _ in topic.committed().values()} == {1}
 
 
+@pytest.mark.parametrize("mode", ["thread", "async"])
+def test_what_outlasts_the_grace_is_not_joined_by_a_second_attempt(topic, running, mode: str):
+    """A partition that an eager rebalance gives back waits for the attempt that its member still runs of each key."""
+    topic.produce([(partition, key, b"") for partition in range(4) for key in (b"slow", b"slow", b"quick")])
+    execution = {"mode": mode, "revoke_grace_ms": 300, "worker_pool_size": 16}
+    settings = topic.settings(properties=PROTOCOLS["eager"], execution=execution)
+    begun: list[tuple[str, int, int]] = []
+    now: Counter = Counter()
+    most: Counter = Counter()
+    release = threading.Event()
+    lock = threading.Lock()
+
+    def handler(name: str, wait: Callable[[], None]) -> Callable[[Message], object]:
+        def work(message) -> None:
+            key = (name, message.partition, message.key)
+            with lock:
+                begun.append((name, message.partition, message.offset))
+                now[key] += 1
+                most[key] = max(most[key], now[key])
+            if message.key == b"slow":
+                wait()
+            with lock:
+                now[key] -= 1
+
+        async def work_async(message) -> None:
+            await asyncio.to_thread(work, message)
+
+        return work_async if mode == "async" else work
+
+    with running(settings, handler("first", release.wait)) as first:
+        first.wait_for(lambda: len(begun) == 8)
+        with running(settings, handler("second", lambda: None)) as second:
+            second.wait_for(lambda: second.finished() >= 4)
+            first.wait_for_assignment(2)
+            time.sleep(0.5)
+            assert [each for each, times in Counter(begun).items() if each[0] == "first" and times > 1] == []
+            release.set()
+            first.wait_for(lambda: {offset for offset, _ in topic.committed().values()} == {3})
+    assert set(most.values()) == {1}
+
+
 def test_a_revoke_commits_the_map_of_what_is_finished(topic, running):
     """The next owner is told what lies finished beyond a stuck message, and does not do it again."""
     topic.produce([(partition, b"%d" % number, b"") for partition in range(4) for number in range(50)])
@@ -191,7 +232,7 @@ def test_partitions_that_come_while_leaving_do_not_delay_the_end(topic, running)
 
 
 def test_a_partition_that_stands_still_after_a_rebalance_is_told_and_fetched_anew(topic, running, monkeypatch):
-    """The client keeps a pause that nobody asked for: the group is stable, and nothing comes. It is said, and mended."""
+    """The client keeps a pause that nobody asked for, in a stable group: it is said that nothing comes, and mended."""
     monkeypatch.setattr(stall, "STALLED_AFTER_SECONDS", 1.0)
     monkeypatch.setattr(stall, "_LOOK_SECONDS", 0.2)
     topic.produce([(partition, b"k", b"") for partition in range(4)])

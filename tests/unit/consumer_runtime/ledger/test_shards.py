@@ -96,6 +96,56 @@ def test_a_dropped_partition_leaves_nothing_and_others_alone(*, keeps_order: boo
     assert (scheduler.waiting, scheduler.is_empty) == (0, True)
 
 
+@pytest.mark.parametrize("ordering", [Ordering.KEY, Ordering.PARTITION])
+def test_a_shard_that_still_runs_waits_when_its_partition_comes_back(ordering: Ordering):
+    """Given up while `a` ran and `b` waited, and assigned anew: `a` stays busy until the old attempt returns."""
+    scheduler, old = lines(ordering)
+    scheduler.arrive(old, [message(old, offset, key) for offset, key in enumerate((b"a", b"a", b"b"))])
+    (running,) = scheduler.take(1)
+    assert len(scheduler.drop(old)) == 2
+    scheduler.abandon(old)
+    fresh = PartitionOffsets("orders", 0, start=0)
+    scheduler.arrive(fresh, [message(fresh, offset, key) for offset, key in enumerate((b"a", b"a", b"b"))])
+    others = scheduler.take(10)
+    assert [each.key for each in others] == ([b"b"] if ordering is Ordering.KEY else [])
+    scheduler.returned(running, fresh)
+    for offset in range(2):
+        (taken,) = scheduler.take(10)
+        assert (taken.assignment, taken.offset) == (fresh, offset)
+        scheduler.release(fresh, [taken])
+    scheduler.release(fresh, others or scheduler.take(1))
+    assert (fresh.lines, scheduler.waiting, scheduler.is_empty) == ({}, 0, True)
+
+
+def test_a_shard_that_ended_within_the_grace_does_not_wait():
+    """The revoke let its message finish: when the partition comes back, the next of its key runs at once."""
+    scheduler, old = lines()
+    scheduler.arrive(old, [message(old, offset, b"a") for offset in range(2)])
+    (running,) = scheduler.take(1)
+    scheduler.drop(old)
+    scheduler.release(old, [running])
+    scheduler.abandon(old)
+    fresh = PartitionOffsets("orders", 0, start=1)
+    scheduler.arrive(fresh, [message(fresh, 1, b"a")])
+    assert [each.offset for each in scheduler.take(10)] == [1]
+
+
+def test_a_shard_that_outlasts_two_revokes_waits_still():
+    """Whoever stood in line in the second assignment is dropped with it; in the third it waits for the same attempt."""
+    scheduler, first = lines()
+    scheduler.arrive(first, [message(first, 0, b"a")])
+    (running,) = scheduler.take(1)
+    for _ in range(2):
+        current = PartitionOffsets("orders", 0, start=0)
+        scheduler.drop(first)
+        scheduler.abandon(first)
+        scheduler.arrive(current, [message(current, 0, b"a")])
+        assert scheduler.take(10) == []
+        first = current
+    scheduler.returned(running, current)
+    assert [each.assignment for each in scheduler.take(10)] == [current]
+
+
 ARRIVALS = st.lists(st.lists(st.tuples(st.integers(0, 1), KEYS), max_size=6), max_size=8)
 
 
