@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from consumer_runtime import dead_letter_replay, logs, program, termination
+from consumer_runtime.backfill import as_backfill, plan
+from consumer_runtime.backfill import run as run_backfill
 from consumer_runtime.contract import pod
 from consumer_runtime.contract.settings import LogLevel, RuntimeSettings
 from consumer_runtime.dead_letter_replay import Replay, Wanted
@@ -19,6 +21,8 @@ from consumer_runtime.group_offsets import GroupInUseError, GroupOffsets, Stand,
 
 GROUP_IN_USE = 21
 """Exit code: offsets cannot be moved under active members."""
+BACKFILL_STOPPED = 22
+"""Exit code: a backfill was stopped before its end; the same command goes on."""
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", envvar=pod.SETTINGS_FILE_VARIABLE, help="The settings file, YAML or JSON.")
@@ -29,7 +33,7 @@ TopicsOption = Annotated[
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
-offsets = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show or move the group's offsets.")
+offsets = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show or move the group's offsets; backfill.")
 
 
 def ending(work: Callable[[], None]) -> None:
@@ -83,10 +87,7 @@ def reset(
     dry_run: DryRunOption = False,  # noqa: FBT002
 ) -> None:
     """Move the group, while it has no active members; what lies after the new place runs again."""
-    try:
-        target = Target.parse(to)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--to") from error
+    target = _target(to, "--to")
     logs.configure(LogLevel.WARNING)
 
     def move() -> None:
@@ -100,6 +101,51 @@ def reset(
         typer.echo(f"{count} of {len(plan)} partitions {'would be' if dry_run else 'were'} moved")
 
     ending(move)
+
+
+@offsets.command()
+def backfill(
+    begin: Annotated[str, typer.Option("--from", help="earliest, offset:120 or time:2026-11-20T08:00:00Z.")],
+    end: Annotated[str, typer.Option("--to", help="latest, offset:240 or time:2026-11-20T09:00:00Z.")] = "latest",
+    config: ConfigOption = Path(pod.SETTINGS_FILE),
+    topic: TopicsOption = None,
+    group: Annotated[
+        str | None, typer.Option(help="The backfill's own group; by default the consumers' with -backfill.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where metrics are served; 0 is a free port.")] = 0,
+    dry_run: DryRunOption = False,  # noqa: FBT002
+) -> None:
+    """Run the handler over a stretch of the topics once more, beside the running consumers, and end by itself.
+
+    Stopped before its end, the same command goes on where it stood.
+    """
+    first, last = _target(begin, "--from"), _target(end, "--to")
+    logs.configure(LogLevel.WARNING)
+
+    def fill() -> None:
+        stated = program.load_settings_with_secrets(config)
+        settings = as_backfill(stated, group=group, topics=_topics(stated, topic), port=port)
+        todo = plan(settings, first, last)
+        row = "{:<30} {:>9} {:>12} {:>12} {:>10}"
+        typer.echo(row.format("TOPIC", "PARTITION", "FROM", "TO", "MESSAGES"))
+        for each in todo.spans:
+            typer.echo(row.format(*each.place, each.begin, each.end, each.messages))
+        if dry_run:
+            typer.echo(f"{todo.messages} messages would be run by group {todo.group}")
+            return
+        left = run_backfill(config, settings, todo)
+        typer.echo(f"{todo.messages - left} messages were run by group {todo.group}, {left} are left")
+        if left:
+            sys.exit(BACKFILL_STOPPED)
+
+    ending(fill)
+
+
+def _target(text: str, option: str) -> Target:
+    try:
+        return Target.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 def _topics(settings: RuntimeSettings, given: list[str] | None) -> list[str]:

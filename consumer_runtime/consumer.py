@@ -25,6 +25,7 @@ from consumer_runtime.handler import Handler, Reference, refer, wrap
 from consumer_runtime.handler_options import Options, with_options
 from consumer_runtime.sources.kafka import KafkaSource
 from consumer_runtime.sources.properties import portable_properties
+from consumer_runtime.sources.until import Until
 from consumer_runtime.statistics import Statistics
 
 _log = structlog.get_logger(__name__)
@@ -50,13 +51,22 @@ class ParallelConsumer:
         *,
         statistics: Statistics | None = None,
         aftermath: Aftermath | None = None,
+        until: Until | None = None,
     ) -> None:
         """Take a handler, or None for the one that the settings name; and how to begin after a crash (the program's).
+
+        With `until` the run ends by itself once all before it is finished (`backfill`).
 
         Raises StartFailure: for an unsuitable handler, a refused property, a retry policy's class that does not exist.
         """
         self.statistics = statistics or Statistics()
-        self._source = KafkaSource(settings.source.kafka, self.statistics, is_stopping=lambda: self._loop.is_stopping)
+        self._source = KafkaSource(
+            settings.source.kafka,
+            self.statistics,
+            is_stopping=lambda: self._loop.is_stopping,
+            until=until,
+            on_done=self.stop,
+        )
         self._engine, self._mode, self._mode_reason = _engine(
             with_options(_handler(settings, handler), _options(settings)), settings
         )

@@ -128,6 +128,15 @@ class GroupOffsets:
             if each.error is not None:
                 raise StartFailure(problem(each.error, self._settings))
 
+    def delete(self) -> None:
+        """Forget the group with all its offsets."""
+        group = self._settings.consumer_group
+        try:
+            self._admin.delete_consumer_groups([group])[group].result(_ANSWER_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+                raise self._failure(error) from error
+
     def _require_unused(self) -> None:
         group = self._settings.consumer_group
         try:

@@ -21,6 +21,7 @@ from consumer_runtime.handler import Handler, refer
 from consumer_runtime.http_server import HttpServer
 from consumer_runtime.reload import SettingsWatch
 from consumer_runtime.settings_file import SettingsRejectedError
+from consumer_runtime.sources.until import Until
 
 _log = structlog.get_logger(__name__)
 
@@ -67,6 +68,12 @@ def run(path: Path) -> None:
     program.run()
 
 
+def run_until(path: Path, settings: RuntimeSettings, until: Until) -> None:
+    """Consume as `run` does, with settings that have their secrets, until all before `until` is finished."""
+    consumer = ParallelConsumer(settings, load_handler(settings), until=until)
+    _Program(path, load_settings(path), consumer, port=settings.http.port).run()
+
+
 def _with_secrets(stated: RuntimeSettings) -> RuntimeSettings:
     try:
         return secrets.with_secrets(stated, secrets.directory())
@@ -82,11 +89,14 @@ def _with_secrets(stated: RuntimeSettings) -> RuntimeSettings:
 class _Program:
     """Everything around one consumer, for as long as it runs."""
 
-    def __init__(self, path: Path, stated: RuntimeSettings, consumer: ParallelConsumer) -> None:
+    def __init__(
+        self, path: Path, stated: RuntimeSettings, consumer: ParallelConsumer, *, port: int | None = None
+    ) -> None:
         self._consumer = consumer
         self._watch = SettingsWatch(path, stated, self, on_rejected=self._set_rejected)
         routes = health.routes(state=self.state, snapshot=consumer.statistics.snapshot)
-        self._http = HttpServer(stated.http, routes)
+        http = stated.http if port is None else stated.http.model_copy(update={"port": port})
+        self._http = HttpServer(http, routes)
 
     def run(self) -> None:
         self._http.start()
