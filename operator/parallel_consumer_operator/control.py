@@ -41,6 +41,7 @@ class Control:
 
     def __init__(self, reconciler: Reconciler, metrics: OperatorMetrics) -> None:
         self._reconciler, self._metrics = reconciler, metrics
+        reconciler.wake = self.wake
         self._loops: dict[Key, _Loop] = {}
 
     def changed(self, manifest: Manifest) -> None:

@@ -1,6 +1,6 @@
 """What is wrong with the pods, by what Kubernetes and the pods themselves say. Pure: manifests in, problems out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,11 @@ class PodView:
     manifest: Manifest
 
 
+def still_counts(pod: Manifest) -> bool:
+    """Return whether a pod is there in more than name: one that was evicted or ended is kept for its logs alone."""
+    return (pod.get("status") or {}).get("phase") not in {"Failed", "Succeeded"}
+
+
 def view(pod: Manifest) -> PodView:
     """Return the view of a pod's manifest."""
     metadata, status = pod["metadata"], pod.get("status") or {}
@@ -62,7 +67,12 @@ def problems(pods: Iterable[Manifest], states: Mapping[str, RuntimeState]) -> li
     for pod in pods:
         if pod["metadata"].get("deletionTimestamp"):
             continue
-        problem = _of_container(pod) or _of_state(states.get(pod["metadata"]["name"])) or _of_scheduling(pod)
+        problem = (
+            _of_container(pod)
+            or _of_others(pod)
+            or _of_state(states.get(pod["metadata"]["name"]))
+            or _of_scheduling(pod)
+        )
         if problem is not None:
             found[problem] = None
     return list(found)
@@ -72,10 +82,65 @@ def of_workload(workload: Manifest | None) -> list[Problem]:
     """Return why pods cannot even be made: quota, admission, Pod Security; a StatefulSet tells it in events alone."""
     conditions = ((workload or {}).get("status") or {}).get("conditions") or []
     return [
-        Problem("PodsRefused", f"Kubernetes refuses to make pods: {condition.get('message', '')}")
+        _refused(condition.get("message", ""))
         for condition in conditions
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True"
     ]
+
+
+def lacks_pods_in_silence(workload: Manifest, pods: int) -> bool:
+    """Return whether there are fewer pods than wanted, and only events can say why: a StatefulSet has no conditions."""
+    return workload["kind"] == "StatefulSet" and pods < int(workload["spec"].get("replicas") or 0)
+
+
+def is_stuck_in_silence(pod: Manifest) -> bool:
+    """Return whether a pod has a node and no container, without a reason in its status."""
+    status = pod.get("status") or {}
+    waiting = (_consumer(pod).get("state") or {}).get("waiting") or {}
+    scheduled = any(
+        each["type"] == "PodScheduled" and each["status"] == "True" for each in status.get("conditions") or []
+    )
+    silent = waiting.get("reason", "ContainerCreating") == "ContainerCreating" and "running" not in (
+        _consumer(pod).get("state") or {}
+    )
+    return scheduled and silent and status.get("phase") == "Pending" and not pod["metadata"].get("deletionTimestamp")
+
+
+def of_warnings(events: Iterable[Manifest]) -> Problem | None:
+    """Return what the latest telling event about a stuck pod, or a workload without pods, says; None if none does."""
+    telling = [event for event in events if event.get("reason") in _TELLING]
+    if not telling:
+        return None
+    latest = max(telling, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    return _TELLING[latest["reason"]](" ".join(str(latest.get("message", "")).split()))
+
+
+def _refused(message: str) -> Problem:
+    return Problem(
+        "PodsRefused",
+        f"Kubernetes refuses to make pods: {message}. Change what it names in spec.podTemplate, or the namespace's"
+        " quota, limits or Pod Security.",
+    )
+
+
+def _not_mounted(message: str) -> Problem:
+    return Problem(
+        "VolumeNotMounted",
+        f"A volume of a pod cannot be mounted: {message}. Create what it names, or correct"
+        " spec.podTemplate.spec.volumes.",
+    )
+
+
+def _no_sandbox(message: str) -> Problem:
+    return Problem("PodNotStarted", f"The node cannot start a pod: {message}. See kubectl describe pod, and the node.")
+
+
+_TELLING: dict[str, Callable[[str], Problem]] = {
+    "FailedMount": _not_mounted,
+    "FailedAttachVolume": _not_mounted,
+    "FailedCreate": _refused,
+    "FailedCreatePodSandBox": _no_sandbox,
+}
 
 
 def out_of_memory_at(pods: Iterable[Manifest]) -> str | None:
@@ -100,12 +165,39 @@ def _of_container(pod: Manifest) -> Problem | None:
             " Check spec.handler.image and spec.handler.imagePullSecrets.",
         )
     if reason in _CONFIG_REASONS:
-        return Problem("PodConfigInvalid", f"The container cannot be made: {detail or reason}.")
+        return Problem(
+            "PodConfigInvalid",
+            f"The container cannot be made: {detail or reason}. Correct what it names, such as spec.handler.env.",
+        )
     ended = _terminated(container, "state") or _terminated(container, "lastState")
     running = "running" in (container.get("state") or {})
     if not ended or (running and container.get("ready")):
         return None
     return _of_end(ended)
+
+
+def _of_others(pod: Manifest) -> Problem | None:
+    """Sidecars and init containers: without them the consumer does not start, or its pod is not ready."""
+    status = pod.get("status") or {}
+    for container in (*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])):
+        name, state = container.get("name"), container.get("state") or {}
+        waiting = state.get("waiting") or {}
+        if name == names.CONTAINER or container.get("ready"):
+            continue
+        if waiting.get("reason") in _IMAGE_REASONS | _CONFIG_REASONS:
+            detail = waiting.get("message") or waiting["reason"]
+            return Problem(
+                "SidecarFailed",
+                f"The container {name} beside the consumer cannot start: {detail}. Correct spec.podTemplate.spec.",
+            )
+        ended = _terminated(container, "state") or _terminated(container, "lastState")
+        if ended and ended.get("exitCode") != 0:
+            return Problem(
+                "SidecarFailed",
+                f"The container {name} beside the consumer ended with exit code {ended.get('exitCode')}: correct it"
+                f" in spec.podTemplate.spec (kubectl logs --previous -c {name} shows more).",
+            )
+    return None
 
 
 def _of_end(ended: Mapping[str, Any]) -> Problem | None:
@@ -159,7 +251,11 @@ def _of_state(state: RuntimeState | None) -> Problem | None:
 def _of_scheduling(pod: Manifest) -> Problem | None:
     for condition in (pod.get("status") or {}).get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            return Problem("Unschedulable", f"A pod finds no node: {condition.get('message', '')}")
+            return Problem(
+                "Unschedulable",
+                f"A pod finds no node: {condition.get('message', '')} Ask for less in spec.podTemplate.spec (resources,"
+                " nodeSelector, affinity), or add nodes.",
+            )
     return None
 
 

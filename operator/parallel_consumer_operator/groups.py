@@ -24,25 +24,33 @@ class Groups:
     def __init__(self) -> None:
         self._members: dict[Key, _Member] = {}
 
-    def join(self, key: Key, manifest: Manifest, spec: ParallelConsumerSpec) -> Problem | None:
-        """Enter a resource; return a problem when an older one has the group. A suspended one has none."""
+    def enter(self, key: Key, manifest: Manifest, spec: ParallelConsumerSpec) -> list[Key]:
+        """Enter a resource as it is now; return those to whom that makes a difference. A suspended one has no group."""
         if spec.suspend:
-            self.leave(key)
-            return None
+            return self.leave(key)
         kafka, metadata = spec.source.kafka, manifest["metadata"]
         member = _Member(
             group=kafka.consumer_group,
             servers=frozenset(kafka.bootstrap_servers),
             seniority=(metadata["creationTimestamp"], metadata["uid"]),
         )
+        if self._members.get(key) == member:
+            return []
+        met_before = self.leave(key)
         self._members[key] = member
-        elder = next((rival for rival in self.rivals(key) if self._members[rival].seniority < member.seniority), None)
-        if elder is None:
+        return [*met_before, *(rival for rival in self.rivals(key) if rival not in met_before)]
+
+    def conflict(self, key: Key) -> Problem | None:
+        """Return a problem when an older resource has the group."""
+        member = self._members.get(key)
+        elders = [rival for rival in self.rivals(key) if member and self._members[rival].seniority < member.seniority]
+        if member is None or not elders:
             return None
+        elder = min(elders, key=lambda rival: self._members[rival].seniority)
         return Problem(
             "GroupConflict",
-            f"{elder} already consumes as the group {kafka.consumer_group!r}: use another"
-            " spec.source.kafka.consumerGroup, or suspend or delete that one. This one is left as it is.",
+            f"{elder} already consumes as the group {member.group!r}: use another"
+            " spec.source.kafka.consumerGroup, or suspend or delete that one. This one has no pods until then.",
         )
 
     def rivals(self, key: Key) -> list[Key]:

@@ -57,6 +57,10 @@ class Port(Protocol):
         """Return the ParallelConsumer, None when there is none."""
         ...
 
+    async def resources(self, namespaces: tuple[str, ...]) -> list[Manifest]:
+        """Return every ParallelConsumer of these namespaces, of the whole cluster when none is named."""
+        ...
+
     async def child(self, key: Key, kind: KindRef, name: str) -> Manifest | None:
         """Return one object by its name in the resource's namespace; None when it, or its kind, does not exist."""
         ...
@@ -87,6 +91,10 @@ class Port(Protocol):
 
     async def post_event(self, resource: Manifest, event: Event) -> None:
         """Tell people; a repeated event is counted at the first one instead of standing there twice."""
+        ...
+
+    async def warnings(self, key: Key, uid: str) -> list[Manifest]:
+        """Return the Warning events about one object, by its uid; [] where there are none."""
         ...
 
     async def touch_pod(self, key: Key, pod: str, value: str) -> None:

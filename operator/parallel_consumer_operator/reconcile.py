@@ -5,6 +5,7 @@ the status before it is in the ConfigMap, and the ConfigMap's generation says wh
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from parallel_consumer_operator.desired.restart import Build
 from parallel_consumer_operator.desired.workload import workload_kind
 from parallel_consumer_operator.diagnosis import PodView, Problem
 from parallel_consumer_operator.errors import ClusterError, ConflictError, DeniedError, InvalidResourceError
+from parallel_consumer_operator.evidence import from_events
 from parallel_consumer_operator.exposition import OperatorMetrics
 from parallel_consumer_operator.groups import Groups
 from parallel_consumer_operator.handshake import Handshake, ask, hand_over
@@ -76,7 +78,10 @@ class Reconciler:
         self._port, self._settings, self._tuner, self._clock = port, settings, tuner, clock
         self._metrics = metrics or OperatorMetrics()
         self._memories: dict[str, Memory] = {}
-        self._groups = Groups()
+        self._groups, self._meeting = Groups(), asyncio.Lock()
+        self._met = False
+        self.wake: Callable[[Key], None] = lambda _key: None
+        """Lets another resource's loop look at once; set by who runs the loops."""
 
     async def step(self, key: Key) -> float | None:
         """Do one pass; return in how many seconds to come back without being woken, None for not at all.
@@ -112,9 +117,12 @@ class Reconciler:
         return self._groups.leave(key)
 
     async def _pass(self, subject: Subject, memory: Memory) -> float | None:
-        rival = self._groups.join(subject.key, subject.manifest, subject.spec)
-        if rival is not None:
-            return await self._refuse(subject.key, subject.manifest, subject.before, memory, rival)
+        await self._meet_all()
+        for rival in self._groups.enter(subject.key, subject.manifest, subject.spec):
+            self.wake(rival)
+        conflict = self._groups.conflict(subject.key)
+        if conflict is not None:
+            return await self._stand_aside(subject, memory, conflict)
         outcome = await self._objects(subject, memory)
         tuned = await self._tune(subject, memory, outcome)
         if tuned is not None and not subject.paused and report.differs(tuned.status.knobs, outcome.effective):
@@ -128,6 +136,29 @@ class Reconciler:
         for event in (*(tuned.events if tuned else ()), *report.events(subject.before, status, outcome.written)):
             await self._post(subject.manifest, event)
         return self._next(subject, memory, outcome)
+
+    async def _meet_all(self) -> None:
+        """Enter every resource before the first pass: else a younger one would start where its elder comes later."""
+        async with self._meeting:
+            if self._met:
+                return
+            for manifest in await self._port.resources(self._settings.namespaces):
+                metadata = manifest["metadata"]
+                with contextlib.suppress(ValidationError):
+                    spec = ParallelConsumerSpec.parse(manifest)
+                    self._groups.enter(Key(metadata["namespace"], metadata["name"]), manifest, spec)
+            self._met = True
+
+    async def _stand_aside(self, subject: Subject, memory: Memory, conflict: Problem) -> float | None:
+        """Leave the group to the elder: nothing is made, and what was made while there was room loses its pods."""
+        live = await self._port.child(subject.key, workload_kind(subject.spec), subject.owner.name)
+        ours = live is not None and desired.is_owned(live, subject.owner)
+        if live is not None and ours and live["spec"].get("replicas") != 0 and not subject.paused:
+            await self._objects(replace(subject, spec=subject.spec.model_copy(update={"suspend": True})), memory)
+        pods = [diagnosis.view(pod) for pod in await self._port.pods(subject.key) if diagnosis.still_counts(pod)]
+        ready = sum(pod.ready for pod in pods)
+        before = report.standing_aside(subject.before, conflict, pods=len(pods), ready=ready, now=self._clock())
+        return await self._refuse(subject.key, subject.manifest, before, memory, conflict)
 
     async def _objects(self, subject: Subject, memory: Memory) -> Outcome:
         """Bring the objects to what is wanted, and the settings to the pods; when paused only look."""
@@ -145,7 +176,7 @@ class Reconciler:
             )  # fmt: skip
         if written.settings_written:
             memory.settings_written_at, memory.apply_seconds = _monotonic(), None
-        manifests = await self._port.pods(subject.key)
+        manifests = [pod for pod in await self._port.pods(subject.key) if diagnosis.still_counts(pod)]
         pods = tuple(map(diagnosis.view, manifests))
         handshake = await self._hand_over(subject, memory, pods, written)
         problems = (
@@ -154,6 +185,7 @@ class Reconciler:
             *_missing("ConfigMap", build.config_map_versions),
             *diagnosis.of_workload(written.workload),
             *diagnosis.problems(manifests, handshake.states),
+            *await from_events(self._port, subject.key, written.workload, manifests, now=self._clock()),
             *_silent(handshake, gave_up=memory.gave_up_on == written.generation),
         )
         return Outcome(effective=effective, written=written, pods=pods, handshake=handshake, problems=problems)
@@ -196,17 +228,18 @@ class Reconciler:
         words = said(subject)
         if self._tuner is None or (_monotonic() < memory.tune_at and words == memory.tuned_for):
             return None
-        tuned = await self._tuner(
-            TuneSubject(
-                key=subject.key,
-                spec=subject.spec.tuning,
-                circumstances=self._circumstances(subject, outcome),
-                profile=report.profile_bounds(outcome.effective),
-                memory=report.standing(subject.before.tuning, outcome.effective),
-                pods=frozenset(pod.name for pod in outcome.pods if pod.ready),
-            ),
-            now=self._clock(),
-        )
+        with self._metrics.tune_seconds.time():
+            tuned = await self._tuner(
+                TuneSubject(
+                    key=subject.key,
+                    spec=subject.spec.tuning,
+                    circumstances=self._circumstances(subject, outcome),
+                    profile=report.profile_bounds(outcome.effective),
+                    memory=report.standing(subject.before.tuning, outcome.effective),
+                    pods=frozenset(pod.name for pod in outcome.pods if pod.ready),
+                ),
+                now=self._clock(),
+            )
         memory.tune_at, memory.tuned_for = _monotonic() + tuned.requeue_after_seconds, words
         memory.measured, memory.missing = tuned.measured, tuned.missing
         self._metrics.decisions.labels(phase=tuned.status.phase.value, reason=tuned.status.reason).inc()

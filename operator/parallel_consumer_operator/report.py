@@ -67,6 +67,21 @@ def status(
     )
 
 
+def standing_aside(
+    before: ParallelConsumerStatus, conflict: Problem, *, pods: int, ready: int, now: datetime
+) -> ParallelConsumerStatus:
+    """Return the status of a resource that leaves its group to an older one: not ready, and nothing goes on."""
+    told = {"status": ConditionStatus.FALSE, "reason": conflict.reason, "message": "See Degraded."}
+    changed = {"last_transition_time": timestamp(now)}
+    conditions = [
+        condition.model_copy(update=told | (changed if condition.status is not ConditionStatus.FALSE else {}))
+        if condition.type in _KEPT_WHEN_REFUSED
+        else condition
+        for condition in before.conditions
+    ]
+    return before.model_copy(update={"replicas": pods, "ready_replicas": ready, "conditions": conditions})
+
+
 def refused(
     before: ParallelConsumerStatus, problem: Problem, *, generation: int, now: datetime
 ) -> ParallelConsumerStatus:

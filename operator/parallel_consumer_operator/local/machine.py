@@ -75,6 +75,11 @@ class Machine:
         """Return the resource."""
         return copy.deepcopy(self.consumer) if key == self.key else None
 
+    async def resources(self, namespaces: tuple[str, ...]) -> list[Manifest]:
+        """Return the one resource."""
+        del namespaces
+        return [copy.deepcopy(self.consumer)]
+
     async def child(self, key: Key, kind: KindRef, name: str) -> Manifest | None:
         """Return one object, a workload with the status that its pods give it."""
         del key
@@ -123,6 +128,11 @@ class Machine:
         del resource
         if event not in self.events:
             self.events.append(event)
+
+    async def warnings(self, key: Key, uid: str) -> list[Manifest]:
+        """Return nothing: a process either starts or says why it does not."""
+        del key, uid
+        return []
 
     async def touch_pod(self, key: Key, pod: str, value: str) -> None:
         """Note the annotation; the file is in place already, so there is nothing to hurry."""

@@ -178,6 +178,12 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "spec",
+        "!has(self.handler.valueFormat) || self.handler.valueFormat != 'schema_registry'"
+        " || has(self.source.kafka.schemaRegistry)",
+        "handler.valueFormat schema_registry needs source.kafka.schemaRegistry.url.",
+    ),
+    Rule(
+        "spec",
         "!has(self.handler.topics) || !has(self.source.kafka.topics)"
         " || self.handler.topics.all(topic, topic in self.source.kafka.topics)",
         "handler.topics names a topic that is not in source.kafka.topics: add it there, or remove it here.",

@@ -51,6 +51,13 @@ class ObjectRef(Model):
     """Its name."""
 
 
+class SchemaRegistrySpec(Model):
+    """Where schemas are asked for. Its login: schema-registry-username and -password in the credentials Secret."""
+
+    url: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s@?#]+$")]
+    """Its address, without a login, such as https://registry.example:8081."""
+
+
 class KafkaSpec(Model):
     """A Kafka cluster, the topics, and the consumer group."""
 
@@ -80,6 +87,8 @@ class KafkaSpec(Model):
     """A Secret with the key ca.crt, by which brokers are verified."""
     client_certificate_secret_ref: ObjectRef | None = None
     """A Secret of type kubernetes.io/tls, for mutual TLS."""
+    schema_registry: SchemaRegistrySpec | None = None
+    """For handler.valueFormat schema_registry: where the schemas are that messages name."""
     properties: Annotated[
         dict[Annotated[str, Field(max_length=253)], Annotated[str, Field(max_length=1024)]],
         Field(max_length=64),

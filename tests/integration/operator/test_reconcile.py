@@ -185,7 +185,7 @@ def test_a_missing_secret_is_named_and_its_change_restarts(lab: Any, operator: A
 
 
 def test_two_resources_on_one_group(lab: Any, operator: Any) -> None:
-    """The younger one is told and makes no pods; when the elder goes, it takes over."""
+    """The younger one is told and makes no pods; it has them while the elder is suspended, and when the elder goes."""
     first, second = lab.consumer(), lab.consumer("late")
     second["spec"]["source"]["kafka"]["consumerGroup"] = first["spec"]["source"]["kafka"]["consumerGroup"]
     lab.apply(first)
@@ -195,9 +195,30 @@ def test_two_resources_on_one_group(lab: Any, operator: Any) -> None:
     lab.eventually(lambda: lab.condition("Degraded", "late") == ("True", "GroupConflict"))
     assert lab.get("deployment", "late") is None
     assert lab.condition("Degraded") == ("False", "AsExpected")
-    lab.done("delete", "pcon", "orders")
+    lab.done("patch", "pcon", "orders", "--type=merge", "-p", '{"spec": {"suspend": true}}')
     lab.eventually(lambda: lab.get("deployment", "late"))
     lab.eventually(lambda: lab.condition("Degraded", "late") == ("False", "AsExpected"))
+    lab.done("patch", "pcon", "orders", "--type=merge", "-p", '{"spec": {"suspend": false}}')
+    lab.eventually(lambda: lab.get("deployment", "late")["spec"]["replicas"] == 0)
+    lab.eventually(lambda: lab.condition("Ready", "late") == ("False", "GroupConflict"))
+    lab.done("delete", "pcon", "orders")
+    lab.eventually(lambda: lab.get("deployment", "late")["spec"]["replicas"] == 1)
+    lab.eventually(lambda: lab.condition("Degraded", "late") == ("False", "AsExpected"))
+
+
+def test_an_operator_that_starts_knows_the_elder_before_the_younger_moves(lab: Any, operator: Any) -> None:
+    """Both were made while no operator ran: only the elder gets pods, whichever is looked at first."""
+    operator.end()
+    names = ("first", "then")
+    for name in names:
+        manifest = lab.consumer(name)
+        manifest["spec"]["source"]["kafka"]["consumerGroup"] = "shared"
+        lab.apply(manifest)
+        time.sleep(1.1)
+    operator.start()
+    lab.eventually(lambda: lab.get("deployment", "first"))
+    lab.eventually(lambda: lab.condition("Degraded", "then") == ("True", "GroupConflict"))
+    assert lab.get("deployment", "then") is None
 
 
 def test_deleting_takes_the_children_with_it_also_without_the_operator(lab: Any, operator: Any) -> None:

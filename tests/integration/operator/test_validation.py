@@ -39,6 +39,7 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("oauthToken must be package.module:function", {"spec.source.kafka.oauthToken": "shop.login"}),
     ("each of handler.topics must be", {"spec.handler.topics": {"orders": "shop.orders"}}),
     ("handler.topics names a topic that is not in", {"spec.handler.topics": {"refunds": "shop.refunds:handle"}}),
+    ("handler.valueFormat schema_registry needs", {"spec.handler.valueFormat": "schema_registry"}),
     ("scaling.maxReplicas is needed", {"spec.scaling": {"type": "HPA"}, **CPU}),
     ("scaling.minReplicas is above", {"spec.scaling": {"type": "HPA", "minReplicas": 3, "maxReplicas": 2}, **CPU}),
     (
@@ -166,6 +167,7 @@ def test_a_common_mistake_names_the_field(lab: Any, changes: dict[str, Any], wor
             "spec.source.kafka.properties": {"sasl.oauthbearer.method": "oidc"},
         },
         {"spec.handler.topics": {"orders": "shop.orders:handle"}, "spec.handler.logContext": False},
+        {"spec.handler.valueFormat": "schema_registry", "spec.source.kafka.schemaRegistry": {"url": "http://r:8081"}},
         {"spec.circuitBreaker": {}, "spec.results": {"topic": "done"}, "spec.logLevel": "DEBUG"},
         {"spec.scaling": {"type": "HPA", "maxReplicas": 8}, **CPU},
         {

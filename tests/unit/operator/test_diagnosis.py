@@ -6,7 +6,16 @@ import pytest
 
 from consumer_runtime.contract.settings import Mode
 from consumer_runtime.contract.state import Phase, RejectedSettings, RuntimeState, StartError, StartReason
-from parallel_consumer_operator.diagnosis import of_workload, out_of_memory_at, problems, view
+from parallel_consumer_operator.diagnosis import (
+    is_stuck_in_silence,
+    lacks_pods_in_silence,
+    of_warnings,
+    of_workload,
+    out_of_memory_at,
+    problems,
+    still_counts,
+    view,
+)
 
 TOPIC = StartError(
     reason=StartReason.TOPIC_NOT_FOUND, field="spec.source.kafka.topics", value="orders", remedy="create the topic"
@@ -141,3 +150,94 @@ def test_a_pod_that_is_going_is_not_ready() -> None:
     assert view(going).ready
     going["metadata"]["deletionTimestamp"] = "now"
     assert not view(going).ready
+
+
+def beside(place: str, **status: Any) -> dict[str, Any]:
+    """Return a pod whose consumer waits for another container in this status."""
+    found = pod(**waiting("PodInitializing"))
+    found["status"].setdefault(place, []).append({"name": "proxy", "image": "p:1", **status})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (beside("initContainerStatuses", **ended(exitCode=2)), "exit code 2"),
+        (beside("initContainerStatuses", **waiting("ImagePullBackOff", "no p:1")), "no p:1"),
+        (beside("containerStatuses", **ended(exitCode=1)), "kubectl logs --previous -c proxy"),
+    ],
+)
+def test_a_container_beside_the_consumer_is_told_of(found: dict[str, Any], words: str) -> None:
+    """A sidecar or init container that fails keeps the consumer from its work; the sentence names it."""
+    (problem,) = problems([found], {})
+    assert (problem.reason, "container proxy" in problem.message) == ("SidecarFailed", True)
+    assert words in problem.message
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        beside("initContainerStatuses", state={"terminated": {"exitCode": 0}}, ready=True),
+        beside("initContainerStatuses", state={"running": {}}),
+        beside("containerStatuses", state={"running": {}}, ready=True, lastState={"terminated": {"exitCode": 1}}),
+    ],
+)
+def test_a_container_beside_the_consumer_may_have_ended_or_run(found: dict[str, Any]) -> None:
+    """An init container that did its work, one that still does, and a sidecar with a past."""
+    assert problems([found], {}) == []
+
+
+def event(reason: str, message: str, at: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:
+    """Return a warning."""
+    return {"reason": reason, "message": message, "lastTimestamp": at}
+
+
+@pytest.mark.parametrize(
+    ("events", "reason", "words"),
+    [
+        ([event("FailedMount", 'configmap "x" not found')], "VolumeNotMounted", 'configmap "x" not found'),
+        ([event("FailedCreate", "exceeded quota")], "PodsRefused", "exceeded quota"),
+        ([event("FailedCreatePodSandBox", "no network")], "PodNotStarted", "no network"),
+        ([event("FailedMount", "new", "2026-01-03T00:00:00Z"), event("FailedMount", "old")], "VolumeNotMounted", "new"),
+    ],
+)
+def test_a_warning_becomes_a_problem(events: list[dict[str, Any]], reason: str, words: str) -> None:
+    """The latest one that tells something counts; its own words are kept."""
+    problem = of_warnings(events)
+    assert problem is not None
+    assert problem.reason == reason
+    assert words in problem.message
+
+
+def test_other_warnings_tell_nothing() -> None:
+    """A failed probe is told by the pod itself."""
+    assert of_warnings([event("Unhealthy", "probe failed")]) is None
+    assert of_warnings([]) is None
+
+
+def test_only_a_pod_that_says_nothing_is_asked_about() -> None:
+    """One with a node and no container; not one without a node, one that says why it waits, or one that runs."""
+    silent = pod(conditions={"PodScheduled": "True"}, **waiting("ContainerCreating"))
+    silent["status"]["phase"] = "Pending"
+    assert is_stuck_in_silence(silent)
+    for status in (waiting("ImagePullBackOff"), {"state": {"running": {}}}):
+        other = pod(conditions={"PodScheduled": "True"}, **status)
+        other["status"]["phase"] = "Pending"
+        assert not is_stuck_in_silence(other)
+    assert not is_stuck_in_silence(pod(conditions={"PodScheduled": "False"}))
+
+
+def test_a_stateful_set_tells_only_in_events() -> None:
+    """A Deployment has a condition for it."""
+    wanted = {"spec": {"replicas": 2}}
+    assert lacks_pods_in_silence({"kind": "StatefulSet", **wanted}, 1)
+    assert not lacks_pods_in_silence({"kind": "StatefulSet", **wanted}, 2)
+    assert not lacks_pods_in_silence({"kind": "Deployment", **wanted}, 0)
+
+
+def test_an_evicted_pod_does_not_count() -> None:
+    """It is kept for its logs; another one has taken its place."""
+    assert still_counts(pod())
+    evicted = pod()
+    evicted["status"] |= {"phase": "Failed", "reason": "Evicted"}
+    assert not still_counts(evicted)

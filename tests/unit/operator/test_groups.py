@@ -20,31 +20,61 @@ def spec(group: str = "orders", servers: tuple[str, ...] = ("kafka:9092",), **mo
     return ParallelConsumerSpec.model_validate({"source": {"kafka": kafka}, "handler": {"entrypoint": "a:b"}, **more})
 
 
+def enter(groups: Groups, key: Key, created: str, spec: ParallelConsumerSpec) -> list[Key]:
+    """Enter a resource that was created at a time."""
+    return groups.enter(key, manifest(created, created), spec)
+
+
 def test_the_younger_is_told_and_the_elder_is_not() -> None:
-    """In whichever order the operator meets them; the sentence names the other one."""
+    """In whichever order the operator meets them; the sentence names the other one, and the younger is woken for it."""
     groups = Groups()
-    assert groups.join(YOUNG, manifest("2026-01-02T00:00:00Z", "b"), spec()) is None
-    assert groups.join(OLD, manifest("2026-01-01T00:00:00Z", "a"), spec()) is None
-    problem = groups.join(YOUNG, manifest("2026-01-02T00:00:00Z", "b"), spec())
+    enter(groups, YOUNG, "2", spec())
+    assert groups.conflict(YOUNG) is None
+    assert enter(groups, OLD, "1", spec()) == [YOUNG]
+    assert groups.conflict(OLD) is None
+    problem = groups.conflict(YOUNG)
     assert problem is not None
     assert (problem.reason, "shop/old" in problem.message) == ("GroupConflict", True)
+
+
+def test_nobody_is_woken_for_nothing() -> None:
+    """A pass over a resource whose group is as before makes no difference to the others."""
+    groups = Groups()
+    enter(groups, OLD, "1", spec())
+    enter(groups, YOUNG, "2", spec())
+    assert enter(groups, OLD, "1", spec(replicas=5)) == []
+    assert enter(groups, YOUNG, "2", spec()) == []
 
 
 def test_another_group_or_another_cluster_is_no_conflict() -> None:
     """A group's name counts within one Kafka cluster."""
     groups = Groups()
-    groups.join(OLD, manifest("1", "a"), spec())
-    assert groups.join(YOUNG, manifest("2", "b"), spec(group="other")) is None
-    assert groups.join(YOUNG, manifest("2", "b"), spec(servers=("elsewhere:9092",))) is None
-    assert groups.join(YOUNG, manifest("2", "b"), spec(servers=("second:9092", "kafka:9092"))) is not None
+    enter(groups, OLD, "1", spec())
+    for other in (spec(group="other"), spec(servers=("elsewhere:9092",))):
+        enter(groups, YOUNG, "2", other)
+        assert groups.conflict(YOUNG) is None
+    enter(groups, YOUNG, "2", spec(servers=("second:9092", "kafka:9092")))
+    assert groups.conflict(YOUNG) is not None
 
 
-def test_one_that_leaves_or_is_suspended_makes_room() -> None:
-    """Those that it stood in the way of are named, so that they can be woken."""
+def test_one_that_leaves_or_is_suspended_makes_room_and_may_come_back() -> None:
+    """Those that it stood in the way of, or stands in the way of again, are named, so that they can be woken."""
     groups = Groups()
-    groups.join(OLD, manifest("1", "a"), spec())
-    groups.join(YOUNG, manifest("2", "b"), spec())
+    enter(groups, OLD, "1", spec())
+    enter(groups, YOUNG, "2", spec())
+    assert enter(groups, OLD, "1", spec(suspend=True)) == [YOUNG]
+    assert groups.conflict(YOUNG) is None
+    assert enter(groups, OLD, "1", spec()) == [YOUNG]
+    assert groups.conflict(YOUNG) is not None
     assert groups.leave(OLD) == [YOUNG]
-    assert groups.join(YOUNG, manifest("2", "b"), spec()) is None
-    groups.join(OLD, manifest("1", "a"), spec(suspend=True))
-    assert groups.join(YOUNG, manifest("2", "b"), spec()) is None
+    assert groups.conflict(YOUNG) is None
+
+
+def test_one_that_moves_to_another_cluster_wakes_those_of_both() -> None:
+    """Where it was there is room, where it comes to there is none."""
+    groups = Groups()
+    enter(groups, YOUNG, "2", spec())
+    there = Key("shop", "there")
+    enter(groups, there, "3", spec(servers=("b:1",)))
+    assert enter(groups, OLD, "1", spec()) == [YOUNG]
+    assert enter(groups, OLD, "1", spec(servers=("b:1",))) == [YOUNG, there]

@@ -120,7 +120,8 @@ def test_every_setting_of_the_runtime_can_be_stated_in_the_resource() -> None:
             source={"kafka": {
                 "bootstrapServers": ["k:1"], "topics": ["t", "u"], "consumerGroup": "g", "membership": "static",
                 "autoOffsetReset": "latest", "securityProtocol": "SASL_SSL", "saslMechanism": "OAUTHBEARER",
-                "oauthToken": "shop.login:token", "properties": {"client.rack": "a"},
+                "oauthToken": "shop.login:token", "schemaRegistry": {"url": "http://r:1"},
+                "properties": {"client.rack": "a"},
             }},
             handler={"entrypoint": "a:b", "topics": {"u": "a:c"}, "valueFormat": "json", "logContext": False},
             execution={"mode": "process", "ordering": "partition", "process": {"batchSize": 1, "queueSize": 2},
