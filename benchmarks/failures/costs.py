@@ -72,7 +72,7 @@ def idle(bench: Bench, *, seconds: float = 15.0) -> list[Row]:
         handler = handlers.nothing if mode == "async" else handlers.nothing_called
         outcome = bench.run(topic, handler, seconds=seconds, retry=_LONG, execution={"mode": mode})
         rows.append({"mode": mode, "partitions": PENDING_PARTITIONS,
-                     "cpu_percent": round(100 * outcome.cpu_seconds / outcome.seconds, 2), "document_percent": 5,
+                     "cpu_percent": round(100 * outcome.cpu_share, 2), "document_percent": 5,
                      "rss_mb": round(outcome.rss_end_mb, 1), "document_mb": 50})  # fmt: skip
     return rows
 
@@ -89,7 +89,8 @@ def pending(bench: Bench, *, poison: int = 100_000, good: int = 1_500_000) -> li
         begin = next((each for each in outcome.timeline if each[2] >= waiting and each[1] >= good / 3), None)
         if begin is None:
             raise MeasureError(f"only {outcome.retried} of {waiting} retries were pending when the others were done")
-        rate = (outcome.succeeded - begin[1]) / max(outcome.seconds - begin[0], 1e-9)
+        end = outcome.timeline[-1]
+        rate = (end[1] - begin[1]) / max(end[0] - begin[0], 1e-9)
         rows.append({"pending": outcome.retried, "good": outcome.succeeded, "counted_from_s": begin[0],
                      "all_seconds": round(outcome.seconds, 2), "good_per_second": round(rate),
                      "pauses": outcome.pauses, "rss_mb": round(outcome.rss_peak_mb, 1),

@@ -53,7 +53,7 @@ def totals(count: int, outcome: Outcome, failure_rate: float, retry: Retry) -> R
         "seconds": round(outcome.seconds, 2),
         **{f"latency_ms_{name}": value for name, value in outcome.latency_ms.items()},
         "memory_peak_mb": round(outcome.rss_peak_mb, 1),
-        "cpu_percent": round(100 * outcome.cpu_seconds / max(outcome.seconds, 1e-9), 1),
+        "cpu_percent": round(100 * outcome.cpu_share, 1),
     }
 
 

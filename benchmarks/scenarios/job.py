@@ -22,9 +22,10 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a member saw; seconds are from the assignment of its partitions to the end of the job."""
+    """What a member saw."""
 
     seconds: float
+    """From the fetch of the first message to the end of the last that succeeded; else from the assignment on."""
     reached: bool
     """Whether the job ended by its count, and not by time."""
     error: str = ""
@@ -35,6 +36,8 @@ class Outcome:
     retried: int = 0
     latency_ms: dict[str, float] = field(default_factory=dict)
     """From the fetch of a message to its end: average, p50, p95, p99."""
+    handler_ms: dict[str, float] = field(default_factory=dict)
+    """Of the handler alone: average and p99, the latter interpolated within the runtime's buckets."""
     mode: str = ""
     mode_reason: str = ""
     import_seconds: float = 0.0
@@ -45,6 +48,8 @@ class Outcome:
     """From `run` to partitions assigned."""
     cpu_seconds: float = 0.0
     """Of the process and its children, between assignment and end."""
+    cpu_share: float = 0.0
+    """CPU seconds per second meanwhile: 1 is a core."""
     rss_before_mb: float = 0.0
     rss_peak_mb: float = 0.0
     """Of the process and its children together."""
@@ -54,7 +59,7 @@ class Outcome:
     """Of the consumer's process alone."""
     pauses: int = 0
     timeline: list[list[float]] = field(default_factory=list)
-    """[seconds, finished, retried], a few a second."""
+    """[seconds since the assignment, finished, retried], a few a second, the job's end included."""
     warnings: list[str] = field(default_factory=list)
     """Lines on standard error that warn of something."""
 

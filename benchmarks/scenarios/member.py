@@ -16,11 +16,12 @@ from typing import TextIO
 import structlog
 
 from benchmarks.compare.process_tree import usage
+from benchmarks.run_parallel_benchmark import percentile
 from benchmarks.scenarios.job import MEGABYTE, Job, Outcome
 from benchmarks.scenarios.latency import Latencies
 from consumer_runtime import ConsumerError, ParallelConsumer, RuntimeSettings
 from consumer_runtime.contract.metrics import Status
-from consumer_runtime.statistics import Statistics
+from consumer_runtime.statistics import Histogram, Statistics
 
 _LOOK_SECONDS = 0.002
 _TELL_SECONDS = 0.25
@@ -112,7 +113,7 @@ def perform(job: Job, answers: TextIO) -> Outcome:
         return Outcome(seconds=0.0, reached=False, error=str(error))
     counts = consumer.statistics.snapshot()
     return Outcome(
-        seconds=watch.seconds,
+        seconds=latencies.seconds or watch.seconds,
         reached=watch.reached,
         error="" if watch.seconds else f"no partitions within {_ASSIGNED_WITHIN_SECONDS:g} s",
         succeeded=counts.finished(Status.SUCCESS),
@@ -120,12 +121,14 @@ def perform(job: Job, answers: TextIO) -> Outcome:
         dead_lettered=counts.finished(Status.DEAD_LETTERED),
         retried=counts.retried,
         latency_ms=latencies.summary_ms(),
+        handler_ms=_handler_ms(counts.handler_seconds),
         mode=watch.mode,
         mode_reason=watch.mode_reason,
         import_seconds=_import_seconds(),
         init_seconds=init_seconds,
         join_seconds=watch.join_seconds,
         cpu_seconds=watch.cpu_seconds,
+        cpu_share=watch.cpu_seconds / max(watch.seconds, 1e-9),
         rss_before_mb=before / MEGABYTE,
         rss_peak_mb=max(watch.peak_bytes, before) / MEGABYTE,
         rss_end_mb=watch.end_bytes / MEGABYTE,
@@ -133,6 +136,11 @@ def perform(job: Job, answers: TextIO) -> Outcome:
         pauses=counts.pauses,
         timeline=watch.timeline,
     )
+
+
+def _handler_ms(found: Histogram) -> dict[str, float]:
+    average = found.total_seconds / max(found.count, 1)
+    return {"average": 1e3 * average, "p99": 1e3 * percentile(found, 0.99)} if found.count else {}
 
 
 def main() -> None:

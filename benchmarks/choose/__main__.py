@@ -1,0 +1,166 @@
+"""`python -m benchmarks.choose`: mode, knobs and bounds for a handler of yours."""
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from confluent_kafka import KafkaException
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from benchmarks.choose import manifest, sample
+from benchmarks.choose.advice import Advice, advise
+from benchmarks.choose.trials import CORES, ROUNDS, Trial, Tried, ladders, tried
+from benchmarks.report import page, plots
+from benchmarks.report.plots import Line
+from benchmarks.scenarios import broker
+from benchmarks.scenarios.broker import Broker
+from benchmarks.scenarios.errors import WorkbenchError
+from benchmarks.scenarios.measure import interruptible
+from consumer_runtime import StartFailure
+from consumer_runtime.contract.settings import Mode, Ordering
+from consumer_runtime.embedded import Record
+from consumer_runtime.handler import load
+
+_HELP = """Measure a handler in every mode that it allows, and print a ParallelConsumer manifest for it.
+
+The manifest goes to standard output, with the reasons as comments; everything else to standard error.
+
+Examples:
+
+  python -m benchmarks.choose mypkg.handlers:handle --sample messages.jsonl > parallelconsumer.yaml
+
+  python -m benchmarks.choose mypkg.handlers:handle --sample messages.jsonl --seconds 10 --html build/choose.html
+"""
+_BYTES_AT_MOST = 200_000_000
+_BAR = 40
+_app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+_console = Console(highlight=False, stderr=True, width=None if sys.stderr.isatty() else 140)
+
+
+@_app.command(help=_HELP)
+def main(
+    entrypoint: Annotated[str, typer.Argument(help="Your handler, as package.module:attribute.")],
+    *,
+    sample_file: Annotated[Path, typer.Option("--sample", help="Messages of yours, one JSON value per line.")],
+    seconds: Annotated[float, typer.Option(min=1, help="For each mode, over all its settings.")] = 60.0,
+    messages: Annotated[int, typer.Option(min=1, help="Messages in the topic; the sample is repeated.")] = 200_000,
+    ordering: Annotated[Ordering, typer.Option(help="Which messages wait for each other.")] = Ordering.KEY,
+    name: Annotated[str | None, typer.Option(help="Of the resource; by default from the entry point.")] = None,
+    topic: Annotated[str, typer.Option(help="Your topic, for the manifest.")] = "my-topic",
+    group: Annotated[str | None, typer.Option(help="Your consumer group; by default the resource's name.")] = None,
+    image: Annotated[str | None, typer.Option(help="Your image, for the manifest.")] = None,
+    html: Annotated[Path, typer.Option(help="The page with the plot.")] = Path("build/choose.html"),
+    bootstrap_servers: Annotated[
+        str | None, typer.Option(envvar=broker.SERVERS_VARIABLE, help="A Kafka of yours; by default the testbed's.")
+    ] = None,
+    embedded: Annotated[bool, typer.Option("--embedded", help="librdkafka's mock Kafka: to try.")] = False,
+) -> None:
+    """Measure, advise, print."""
+    sys.path.insert(0, str(Path.cwd()))
+    resource = name or re.sub(r"[^a-z0-9]+", "-", entrypoint.lower()).strip("-")[:50]
+    try:
+        is_async = load(entrypoint).is_async
+        records = sample.read(sample_file)
+        with interruptible():
+            where = broker.connect(bootstrap_servers, embedded=embedded)
+            tried_all = _measured(where, entrypoint, records, ladders(is_async=is_async), messages, seconds, ordering)
+        advice = advise(tried_all, cores=CORES, load=os.getloadavg()[0])
+    except (WorkbenchError, StartFailure, KafkaException) as error:
+        _console.print(f"[red]error:[/] {error}", soft_wrap=True, markup=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    _console.print(_table(tried_all, advice))
+    _write(html, tried_all, advice)
+    made = manifest.manifest(
+        advice, name=resource, entrypoint=entrypoint, topic=topic, group=group or resource, image=image,
+        ordering=ordering.value,
+    )  # fmt: skip
+    print(manifest.as_yaml(made, advice.reasons), end="")
+
+
+def _measured(
+    where: Broker,
+    entrypoint: str,
+    records: list[Record],
+    steps: dict[Mode, list[Trial]],
+    messages: int,
+    seconds: float,
+    ordering: Ordering,
+) -> list[Tried]:
+    average = sum(len(each.value or b"") for each in records) / len(records)
+    count = max(min(messages, int(_BYTES_AT_MOST / max(average, 1))), 1)
+    topic = f"choose-{time.time_ns()}"
+    where.create(topic)
+    found: dict[Trial, Tried] = {}
+    with _progress() as bars:
+        filling = bars.add_task("fill the topic", total=count)
+        where.fill(topic, sample.repeated(records, count), told=lambda sent: bars.update(filling, completed=sent))
+        bars.update(filling, completed=count)
+        plan = [
+            (trial, seconds / len(trials) / ROUNDS)
+            for _ in range(ROUNDS)
+            for trials in steps.values()
+            for trial in trials
+        ]
+        task = bars.add_task("trials", total=len(plan))
+        for trial, share in plan:
+            bars.update(task, description=f"{trial.mode}, {trial.at_once} at once")
+            each = tried(where.servers, topic, entrypoint, trial, messages=count, seconds=share, ordering=ordering)
+            found[trial] = max(found.get(trial, each), each, key=lambda one: one.rate)
+            bars.advance(task)
+    where.drop(topic)
+    return list(found.values())
+
+
+def _table(found: list[Tried], advice: Advice) -> Table:
+    table = Table("mode", "at once", "msg/s", "handler p99 ms", "cores", "MB", "", title=f"Advice: {advice.mode}")
+    best = max(each.rate for each in found)
+    for each in found:
+        bar = (
+            "█" * max(round(_BAR * each.rate / best), 1)
+            if each.succeeded
+            else each.reason_not or "every attempt failed"
+        )
+        figures = (f"{each.rate:,.0f}", f"{each.handler_ms_p99:,.1f}", f"{each.cpu_share:.2f}", f"{each.rss_mb:,.0f}")
+        table.add_row(each.trial.mode.value, str(each.trial.at_once), *figures, bar)
+    return table
+
+
+def _write(path: Path, found: list[Tried], advice: Advice) -> None:
+    by_mode: dict[Mode, list[Tried]] = {}
+    for each in found:
+        if each.succeeded:
+            by_mode.setdefault(each.trial.mode, []).append(each)
+    curves = [
+        Line(
+            mode.value,
+            [(each.trial.at_once, each.rate) for each in group],
+            advice.chosen.trial.at_once if mode is advice.mode else None,
+        )
+        for mode, group in by_mode.items()
+    ]  # fmt: skip
+    picture = plots.plot(
+        "Your handler by mode and concurrency",
+        "Messages per second by messages at once (async) or workers (thread, process); a ring marks what was chosen.",
+        lambda axes, _: plots.lines(axes, curves, x="at once", y="messages per second"),
+    )
+    reasons = "".join(f"<li>{page.escaped(each)}</li>" for each in advice.reasons)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page.page("Choice of a mode", [page.figure(picture), f"<ul>{reasons}</ul>"]))
+    _console.print(f"plot: {path}", soft_wrap=True)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=_console, transient=True)
+
+
+if __name__ == "__main__":
+    _app()
