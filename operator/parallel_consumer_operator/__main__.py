@@ -13,7 +13,6 @@ import structlog
 import typer
 
 from consumer_runtime.contract.settings import LogLevel
-from parallel_consumer_operator import tune
 from parallel_consumer_operator.errors import OperatorError
 from parallel_consumer_operator.generate import broken_promises, files
 from parallel_consumer_operator.local.command import local
@@ -73,8 +72,6 @@ def run(
 ) -> None:
     """Run the operator until SIGTERM."""
     _log_as(log_format, log_level)
-    if every_decision:
-        logging.getLogger(tune.__name__).setLevel(logging.DEBUG)
     listed = [name.strip() for name in watch_namespaces.split(",") if name.strip()]
     settings = OperatorSettings(
         namespaces=tuple(sorted({*(namespace or ()), *listed})),
@@ -86,6 +83,7 @@ def run(
         identity=identity or f"{socket.gethostname()}-{os.getpid()}",
         http_port=http_port,
         emergency_brake=emergency_brake,
+        every_decision=every_decision or log_level is LogLevel.DEBUG,
     )
     from parallel_consumer_operator.service import run as serve
 

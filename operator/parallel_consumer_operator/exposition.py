@@ -30,6 +30,13 @@ class OperatorMetrics:
             "pcon_operator_tuning_decisions", "Decisions of the tuner by phase and reason.", ["phase", "reason"],
             registry=self.registry,
         )  # fmt: skip
+        self.tune_seconds = Histogram(
+            "pcon_operator_tune_cycle_seconds", "Duration of a look of the tuner: asking Prometheus, and deciding.",
+            registry=self.registry,
+        )  # fmt: skip
+        self.queries = Counter(
+            "pcon_operator_prometheus_requests", "Queries sent to Prometheus.", ["outcome"], registry=self.registry
+        )
         self.apply_seconds = Histogram(
             "pcon_operator_apply_seconds", "From a settings write until every ready pod runs it.",
             registry=self.registry,
@@ -39,6 +46,10 @@ class OperatorMetrics:
     def observe_request(self, operation: str, kind: str, outcome: str) -> None:
         """Count one request to the API server."""
         self.requests.labels(operation=operation, kind=kind, outcome=outcome).inc()
+
+    def observe_query(self, outcome: str) -> None:
+        """Count one query to Prometheus."""
+        self.queries.labels(outcome=outcome).inc()
 
 
 class Liveness:

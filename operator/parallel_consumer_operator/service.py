@@ -30,13 +30,15 @@ async def run(settings: OperatorSettings) -> None:
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(connect(identity=settings.identity, observe=metrics.observe_request))
         await stack.enter_async_context(serve(metrics, liveness, host="0.0.0.0", port=settings.http_port))  # noqa: S104 - the kubelet probes it
-        prometheus = Prometheus()
+        prometheus = Prometheus(metrics.observe_query)
         stack.callback(prometheus.close)
         tuner = PrometheusTuner(
             prometheus,
             default_address=settings.prometheus_url,
             secrets=cluster.secret_data,
             brake=settings.emergency_brake,
+            namespaces=settings.namespaces,
+            every_decision=settings.every_decision,
         )
         reconciler = Reconciler(cluster, settings, tuner=tuner, metrics=metrics)
 

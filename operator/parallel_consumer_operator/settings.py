@@ -32,3 +32,5 @@ class OperatorSettings:
     """Metrics and liveness; 0 takes a free port."""
     emergency_brake: bool = False
     """Nothing is tuned anywhere."""
+    every_decision: bool = False
+    """The log is a journal of the tuner without gaps."""

@@ -52,29 +52,36 @@ class PrometheusTuner:
     """Reads credentials of a resource's own Prometheus."""
     brake: bool = False
     """The operator-wide emergency brake."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces that the operator looks after, empty for all: one question to its own Prometheus covers them."""
+    every_decision: bool = False
+    """Log also what was said before: a journal without gaps."""
 
     async def __call__(self, subject: TuneSubject, *, now: datetime) -> TuneOutcome:
         """Return the outcome of one cycle; `now` is cut to whole seconds, as the status keeps it."""
         moment = now.replace(microsecond=0)
         policy = policy_of(subject, brake=self.brake)
-        window = await self._look(subject, policy)
+        window = await self._look(subject, policy, moment)
         decision = decide(policy, window, subject.memory, moment)
-        _record(subject, policy, window, decision, moment)
+        if self.every_decision or not _repeats(subject.memory, decision):
+            _record(subject, policy, window, decision, moment)
         return outcome_of(subject, policy, window, decision)
 
-    async def _look(self, subject: TuneSubject, policy: Policy) -> Window:
+    async def _look(self, subject: TuneSubject, policy: Policy, now: datetime) -> Window:
         if policy.spec.mode is TuningMode.OFF:
             return Window(circumstances=subject.circumstances, measured=None, missing="spec.tuning.mode is Off")
         try:
-            measured = await self._measure(subject)
+            measured = await self._measure(subject, policy, now)
         except OperatorError as error:
             return Window(circumstances=subject.circumstances, measured=None, missing=str(error)[:1_024])
         return Window(circumstances=subject.circumstances, measured=measured)
 
-    async def _measure(self, subject: TuneSubject) -> Measurement:
-        behavior = subject.spec.behavior
-        scope = Scope(subject.key.namespace, behavior.window_seconds, behavior.long_window_seconds)
-        answers = await self.prometheus.ask(await self._access(subject), scope)
+    async def _measure(self, subject: TuneSubject, policy: Policy, now: datetime) -> Measurement:
+        behavior, shared = subject.spec.behavior, subject.spec.prometheus == PrometheusSource()
+        namespaces = self.namespaces if shared else (subject.key.namespace,)
+        scope = Scope(namespaces, behavior.window_seconds, behavior.long_window_seconds)
+        access, fresh = await self._access(subject), fresh_seconds(policy, subject.memory, now)
+        answers = await self.prometheus.ask(access, scope, fresh_seconds=fresh)
         answer = answers.get((subject.key.namespace, subject.key.name))
         return measurement(answer, pods=subject.pods, window=behavior.window_seconds)
 
@@ -83,8 +90,6 @@ class PrometheusTuner:
         address = source.address or self.default_address
         if not address:
             raise MetricsUnavailableError("no Prometheus: set spec.tuning.prometheus.address, or the operator's own")
-        if source.address is None:
-            return Access(address)
         return await self._own_access(subject.key, address, source)
 
     async def _own_access(self, key: Key, address: str, source: PrometheusSource) -> Access:
@@ -115,12 +120,25 @@ def policy_of(subject: TuneSubject, *, brake: bool = False) -> Policy:
     return resolve(subject.spec, starts=known, profile=subject.profile, brake=brake)
 
 
+def wait_seconds(policy: Policy) -> float:
+    """Return the time between two looks."""
+    return max(SHORTEST_WAIT, min(LONGEST_WAIT, policy.spec.behavior.window_seconds / LOOKS_PER_WINDOW))
+
+
+def fresh_seconds(policy: Policy, memory: TuningStatus, now: datetime) -> float:
+    """Return how old an answer may be: one look, but not from before the window after the last change was full."""
+    wait = wait_seconds(policy)
+    if memory.stable_since is None:
+        return wait
+    full_for = (now - memory.stable_since - policy.window).total_seconds()
+    return min(wait, max(SHORTEST_WAIT, full_for)) if full_for >= 0 else wait
+
+
 def outcome_of(subject: TuneSubject, policy: Policy, window: Window, decision: Decision) -> TuneOutcome:
     """Return what the control loop has to do after a decision."""
-    wait = policy.spec.behavior.window_seconds / LOOKS_PER_WINDOW
     return TuneOutcome(
         status=decision.memory,
-        requeue_after_seconds=max(SHORTEST_WAIT, min(LONGEST_WAIT, wait)),
+        requeue_after_seconds=wait_seconds(policy),
         measured=window.measured is not None,
         missing=window.missing,
         lag=lag_of(window.measured),
@@ -167,12 +185,11 @@ def events_of(before: TuningStatus, decision: Decision) -> tuple[Event, ...]:
 def _record(subject: TuneSubject, policy: Policy, window: Window, decision: Decision, now: datetime) -> None:
     where = (subject.key.namespace, subject.key.name)
     line = journal.Entry.made(where, policy, window, subject.memory, now, decision)
-    # What was said before says nothing new; at DEBUG (or with --every-decision) each is there to be replayed.
-    tell = _LOG.debug if _repeats(subject.memory, decision) else _LOG.info
-    tell(journal.EVENT, **line.model_dump(mode="json", by_alias=True))
+    _LOG.info(journal.EVENT, **line.model_dump(mode="json", by_alias=True))
 
 
 def _repeats(before: TuningStatus, decision: Decision) -> bool:
+    """Whether this says nothing new: a hold for the same reason, or the same advice."""
     match decision.action:
         case Hold():
             return decision.reason == before.reason

@@ -105,7 +105,7 @@ async def _operated(machine: Machine, server: PrometheusServer | None, prometheu
     """Keep the operator's loop going over the machine, and Prometheus' targets in step with its pods."""
     prometheus = Prometheus()
     metrics = OperatorMetrics()
-    tuner = PrometheusTuner(prometheus, default_address=prometheus_url)
+    tuner = PrometheusTuner(prometheus, default_address=prometheus_url, every_decision=True)
     control = Control(Reconciler(machine, OperatorSettings(), tuner=tuner), metrics)
 
     def pods_changed(pods: list[LocalPod]) -> None:

@@ -1,7 +1,7 @@
 """PromQL for everything that one cycle measures, generated from the runtime's metric catalogue, and its answers read.
 
-All figures of all resources of a namespace come back from one question: each is labelled with its name and they are
-joined by `or`. Pure: the question is text, the answer is rows; `parallel_consumer_operator.prometheus` carries both.
+All figures of all resources of all namespaces come back from three questions: each figure is labelled with its name,
+and they are joined by `or`. Pure: the question is text, the answer is rows; `prometheus.py` carries both.
 """
 
 import math
@@ -23,6 +23,8 @@ RESOURCE = f"{NAMESPACE_LABEL}, {METRIC_LABEL}"
 PARTITION = f"{RESOURCE}, topic, partition"
 QUESTION_CHARACTERS = 3_500
 """Longest question. The client puts it into the address, where proxies commonly allow 8 KiB; escaping doubles it."""
+NAMED_CHARACTERS = 200
+"""Namespaces are named in a query up to so many characters; for more, every namespace is asked for."""
 COMMITS_PER_SECOND = 5.0
 """Commits of one pod at most: one every 200 ms (runtime design)."""
 PATIENCE = 0.5
@@ -31,19 +33,31 @@ PATIENCE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose series, over which windows in seconds."""
+    """Whose series, over which windows in seconds: every ParallelConsumer of some namespaces, or of all."""
 
-    namespace: str
+    namespaces: tuple[str, ...]
+    """Empty: every namespace that the server knows."""
     window: int
     long_window: int
-    resource: str | None = None
-    """One ParallelConsumer; None is every one of the namespace."""
 
     def matchers(self, more: str = "") -> str:
         """Return the label matchers of every query, values escaped."""
-        which = f'{METRIC_LABEL}!=""' if self.resource is None else f'{METRIC_LABEL}="{escape(self.resource)}"'
-        own = f'{NAMESPACE_LABEL}="{escape(self.namespace)}",{which}'
+        own = f'{self._of_namespaces()}{METRIC_LABEL}!=""'
         return f"{{{own},{more}}}" if more else f"{{{own}}}"
+
+    def _of_namespaces(self) -> str:
+        """Name them while that is short: each query names them a dozen times, and extra answers do no harm."""
+        if len(self.namespaces) == 1:
+            return f'{NAMESPACE_LABEL}="{escape(self.namespaces[0])}",'
+        either = "|".join(map(literal, self.namespaces))
+        if not either or len(either) > NAMED_CHARACTERS:
+            return ""
+        return f'{NAMESPACE_LABEL}=~"{escape(either)}",'
+
+
+def literal(value: str) -> str:
+    """Return a text as a regular expression (RE2) that matches nothing else."""
+    return "".join(f"\\{sign}" if sign in r"\.+*?()|[]{}^$" else sign for sign in value)
 
 
 def escape(value: str) -> str:
@@ -134,7 +148,11 @@ def _of_limits(scope: Scope) -> dict[str, str]:
 
 def _of_pods(scope: Scope) -> dict[str, str]:
     age = f"time() - timestamp({_now(scope, metrics.CONFIG_GENERATION)})"
-    rated = f"max by ({RESOURCE}, {POD_LABEL}) ({_rate(scope, metrics.CPU_USAGE, scope.window)})"
+    # A rate over a window of which only the end was scraped is too low: there has to be a sample from before it.
+    whole = (
+        f"{_rate(scope, metrics.CPU_USAGE, scope.window)} and {_now(scope, metrics.CPU_USAGE)} offset {scope.window}s"
+    )
+    rated = f"max by ({RESOURCE}, {POD_LABEL}) ({whole})"
     return {
         "age": f"max by ({RESOURCE}, {POD_LABEL}) ({age})",
         "pods_rated": f"count by ({RESOURCE}) ({rated})",
@@ -280,7 +298,7 @@ def _require_coverage(answer: Answer, pods: Collection[str], window: int) -> Non
         raise MetricsUnavailableError(f"the newest sample of pod {stale[0]} is {age:.0f} s old: is it still scraped?")
     rated = answer.figures.get("pods_rated", 0.0)
     if rated < len(pods):
-        text = f"{rated:.0f} of {len(pods)} pods have two samples in {window} s"
+        text = f"{rated:.0f} of {len(pods)} pods have been scraped for the whole window of {window} s"
         raise MetricsUnavailableError(f"{text}: wait, or make windowSeconds at least four scrape intervals")
     measured, assigned = answer.figures.get("backlog_partitions", 0.0), answer.figures.get("partitions", 0.0)
     if measured < assigned:

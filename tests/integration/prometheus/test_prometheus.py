@@ -1,4 +1,5 @@
 import asyncio
+import socket
 import ssl
 import subprocess
 import urllib.request
@@ -10,12 +11,13 @@ import pytest
 from made_pods import GROWTH, RATE, RETRIES, SERVICE, MadePod
 from made_server import LONG_WINDOW, NAMESPACE, WINDOW, free_port, start_prometheus, wait_for
 
+from benchmarks import tuning_cycles
 from parallel_consumer_operator.errors import MetricsUnavailableError
 from parallel_consumer_operator.prometheus import Access, Prometheus
 from parallel_consumer_operator.tuning.observation import Measurement
-from parallel_consumer_operator.tuning.queries import Scope, measurement
+from parallel_consumer_operator.tuning.queries import Scope, measurement, questions
 
-SCOPE = Scope(NAMESPACE, WINDOW, LONG_WINDOW)
+SCOPE = Scope((NAMESPACE,), WINDOW, LONG_WINDOW)
 
 
 @pytest.fixture
@@ -119,7 +121,7 @@ async def test_a_wrong_path_is_told(prometheus: Prometheus, server: str) -> None
 async def test_a_query_that_fails_is_told(prometheus: Prometheus, server: str) -> None:
     """The server's own words about a query reach the reader."""
     with pytest.raises(MetricsUnavailableError, match="refuses"):
-        await prometheus.ask(Access(server), Scope(NAMESPACE, 0, LONG_WINDOW))
+        await prometheus.ask(Access(server), Scope((NAMESPACE,), 0, LONG_WINDOW))
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +208,67 @@ def test_secrets_are_not_printed() -> None:
     shown = repr(Access("http://x", bearer_token="t0ken", basic_auth=("ann", "pa55"), ca_pem="PEM"))  # noqa: S106 - made up
     assert "t0ken" not in shown
     assert "pa55" not in shown
+
+
+async def test_a_window_of_which_only_the_end_was_scraped_is_no_window(prometheus: Prometheus, server: str) -> None:
+    """Rates over a part of it would be too low, and a decision from them wrong: it is waited for, and said so."""
+    longer = Scope((NAMESPACE,), 3_600, 7_200)
+    answers = await prometheus.ask(Access(server), longer)
+    with pytest.raises(MetricsUnavailableError, match="0 of 2 pods have been scraped for the whole window of 3600 s"):
+        measurement(answers[NAMESPACE, "orders"], pods=["orders-a", "orders-b"], window=3_600)
+
+
+@pytest.mark.parametrize(
+    "namespace", ['x"} or up{job=~".+', "x|.*", ".*", "x\\", 'y",namespace=~".*', "x\n"], ids=range(6)
+)
+async def test_a_namespace_that_is_a_query_stays_a_name(prometheus: Prometheus, server: str, namespace: str) -> None:
+    """Quotes, backslashes, newlines and regular expressions in a label's value match no other series; alone or not."""
+    for namespaces in ((namespace,), (namespace, "nowhere")):
+        assert await prometheus.ask(Access(server), Scope(namespaces, WINDOW, LONG_WINDOW)) == {}
+    both = await prometheus.ask(Access(server), Scope((namespace, NAMESPACE), WINDOW, LONG_WINDOW))
+    assert {found for found, _ in both} == {NAMESPACE}
+
+
+async def test_an_operator_of_all_namespaces_asks_once_for_all(prometheus: Prometheus, server: str) -> None:
+    """Without a namespace, or with more than fit into a query, everything comes back."""
+    for namespaces in ((), tuple(f"namespace-{number}" for number in range(100))):
+        answers = await prometheus.ask(Access(server), Scope(namespaces, WINDOW, LONG_WINDOW))
+        assert (NAMESPACE, "orders") in answers
+
+
+async def test_an_answer_is_shared_for_as_long_as_it_is_fresh_enough(server: str) -> None:
+    """Whoever may see an older one gets it; whoever needs a newer one lets ask again; a failure is shared as well."""
+    told: list[str] = []
+    prometheus = Prometheus(told.append)
+    try:
+        first = await prometheus.ask(Access(server), SCOPE, fresh_seconds=60)
+        once = len(told)
+        assert await prometheus.ask(Access(server), SCOPE, fresh_seconds=60) is first
+        assert len(told) == once
+        await asyncio.sleep(0.1)
+        assert await prometheus.ask(Access(server), SCOPE, fresh_seconds=0.05) is not first
+        assert told == ["Done"] * 2 * once
+        for _ in range(3):
+            with pytest.raises(MetricsUnavailableError):
+                await prometheus.ask(Access(f"{server}/elsewhere"), SCOPE)
+        assert told.count("Failed") <= once
+    finally:
+        prometheus.close()
+
+
+async def test_a_server_that_hangs_is_given_up(prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection and never answers: the loop that asked goes on after the timeout."""
+    monkeypatch.setattr("parallel_consumer_operator.prometheus.TIMEOUT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(MetricsUnavailableError, match=r"(?i)timed? ?out"):
+            await prometheus.ask(Access(f"http://127.0.0.1:{silent.getsockname()[1]}"), SCOPE)
+        assert asyncio.get_running_loop().time() - begun < 20
+
+
+def test_two_hundred_resources_cost_as_many_queries_as_one() -> None:
+    """Ten namespaces, all in Recommend, each looking at times of its own: one round of questions for each look."""
+    cost = tuning_cycles.measure(200, 6, window_seconds=8)
+    looks = cost.cycles / cost.resources
+    assert cost.measured == cost.cycles >= 200
+    assert cost.queries <= len(questions(Scope((), 8, 32))) * (looks + 2)
