@@ -56,7 +56,7 @@ def conditions(facts: Facts, before: ParallelConsumerStatus, *, now: str) -> lis
     """Return every condition; `now` (RFC 3339) is when those changed whose status is another than before."""
     told = {
         ConditionType.READY: _ready(facts),
-        ConditionType.PROGRESSING: _progressing(facts),
+        ConditionType.PROGRESSING: _progressing(facts, before.condition(ConditionType.PROGRESSING)),
         ConditionType.DEGRADED: _degraded(facts),
         ConditionType.PAUSED: _paused(facts),
         ConditionType.METRICS_AVAILABLE: _metrics_available(facts),
@@ -112,10 +112,13 @@ def _ready(facts: Facts) -> Told:
     return Told(ConditionStatus.TRUE, "Running", f"{pods} and hold {facts.assigned} partitions.")
 
 
-def _progressing(facts: Facts) -> Told:
+def _progressing(facts: Facts, before: Condition | None) -> Told:
     if facts.rollout_cause and _is_rolling_out(facts):
         causes = ", ".join(facts.rollout_cause)
         return Told(ConditionStatus.TRUE, "RollingOut", f"A change of {causes} restarts the pods, one after the other.")
+    if _is_rolling_out(facts) and before is not None and before.reason == "RollingOut":
+        # An operator that took over in the middle knows the cause from the one before it.
+        return Told(ConditionStatus.TRUE, before.reason, before.message)
     if _is_rolling_out(facts):
         return Told(ConditionStatus.TRUE, "WaitingForPods", f"{facts.current} of {facts.wanted} pods are ready.")
     if facts.applied < facts.ready:

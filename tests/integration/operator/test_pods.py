@@ -1,4 +1,4 @@
-"""Consumers that really run: bad input of every kind told as a condition, settings handed over, steps cut in half.
+"""Consumers that really run: settings handed over, steps of the tuner cut in half, bad settings files.
 
 `Any` stands for the fixtures' types: a conftest cannot be imported from.
 """
@@ -59,32 +59,6 @@ def state(pod: dict[str, Any]) -> dict[str, Any]:
     with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8080/state", timeout=2) as answer:
         loaded: dict[str, Any] = json.load(answer)
         return loaded
-
-
-@pytest.mark.parametrize(
-    ("place", "value", "reason", "field"),
-    [
-        ("handler.entrypoint", "no.such:thing", "HandlerNotFound", "spec.handler.entrypoint"),
-        ("source.kafka.topics", ["does-not-exist"], "TopicNotFound", "spec.source.kafka.topics"),
-        ("source.kafka.bootstrapServers", ["10.200.0.1:1"], "BrokerUnreachable", "spec.source.kafka.bootstrapServers"),
-        ("handler.image", "localhost/no-such-image:1", "ImagePullFailed", "spec.handler.image"),
-    ],
-)
-def test_what_keeps_a_consumer_from_working_is_told(
-    lab: Any, consumer: dict[str, Any], place: str, value: Any, reason: str, field: str
-) -> None:
-    """The condition has the cause, its sentence the field and what to do; put right, the consumer runs."""
-    *parents, last = place.split(".")
-    target = consumer["spec"]
-    for parent in parents:
-        target = target[parent]
-    good, target[last] = target.get(last), value
-    lab.apply(consumer)
-    lab.eventually(lambda: lab.condition("Degraded") == ("True", reason), seconds=60)
-    assert any(field in message for message in lab.events(reason))
-    target[last] = good
-    lab.apply(consumer)
-    lab.eventually(lambda: running(lab), seconds=90)
 
 
 def test_a_change_reaches_running_pods_without_a_restart(lab: Any, consumer: dict[str, Any]) -> None:

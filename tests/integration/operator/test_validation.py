@@ -5,14 +5,17 @@
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from parallel_consumer_operator.resource.definition import definition
 from parallel_consumer_operator.resource.rules import REFUSED_PROPERTIES, RULES
 
 pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).resolve().parents[3]
 
 CPU = {"spec.podTemplate": {"spec": {"consumer": {"resources": {"requests": {"cpu": "500m"}}}}}}
 BAD: list[tuple[str, dict[str, Any]]] = [
@@ -182,6 +185,24 @@ def test_a_common_mistake_names_the_field(lab: Any, changes: dict[str, Any], wor
 def test_a_good_manifest_is_taken(lab: Any, changes: dict[str, Any]) -> None:
     """The rules refuse nothing that is right."""
     assert lab.refusal(with_changes(lab.consumer(), changes)) == ""
+
+
+def documents(file: Path) -> list[dict[str, Any]]:
+    """Return the manifests in a YAML file, or in the YAML blocks of a page."""
+    text = file.read_text()
+    blocks = [part.partition("```")[0] for part in text.split("```yaml\n")[1:]] if file.suffix == ".md" else [text]
+    return [document for block in blocks for document in yaml.safe_load_all(block)]
+
+
+FILES = [ROOT / "docs" / "manifests.md", *sorted(ROOT.glob("examples/*/parallelconsumer.yaml"))]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_what_people_copy_is_taken_as_it_stands(lab: Any, file: Path) -> None:
+    """Every manifest of the documents and the examples passes schema and rules, without an unknown field."""
+    found = documents(file)
+    assert found
+    assert [refusal for each in found if (refusal := lab.refusal(each))] == []
 
 
 def test_kubectl_explains_every_field(lab: Any) -> None:

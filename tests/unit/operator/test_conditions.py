@@ -17,6 +17,19 @@ GOOD = Facts(generation=3, wanted=2, ready=2, current=2, applied=2, assigned=8, 
 SATURATED = TuningStatus(saturated=Saturation(reason="AtBound", message="raise max", uncapped=KnobValues()))
 
 
+def test_an_operator_that_takes_over_in_a_rollout_still_names_its_cause() -> None:
+    """The new process never saw the change; the condition did. Once it is over, the next wait is a plain one."""
+    rolling = replace(GOOD, current=1)
+    before = ParallelConsumerStatus(
+        conditions=conditions(replace(rolling, rollout_cause=("handler.image",)), ParallelConsumerStatus(), now=EARLY)
+    )
+    found = {each.type: each for each in conditions(rolling, before, now=LATE)}[ConditionType.PROGRESSING]
+    assert (found.reason, "handler.image" in found.message) == ("RollingOut", True)
+    done = ParallelConsumerStatus(conditions=conditions(GOOD, before, now=LATE))
+    again = {each.type: each for each in conditions(rolling, done, now=LATE)}[ConditionType.PROGRESSING]
+    assert again.reason == "WaitingForPods"
+
+
 def told(facts: Facts, kind: ConditionType) -> tuple[str, str]:
     """Return status and reason of one condition."""
     found = {each.type: each for each in conditions(facts, ParallelConsumerStatus(), now=EARLY)}[kind]
