@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster test test-cluster check generate bench image chaos chaos-full
+.PHONY: help setup demo demo-cluster test test-cluster test-alerts check generate bench image chaos chaos-full
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,7 +34,10 @@ test: $(STAMP) ## Unit, simulation, and integration on a real Kafka: all that ne
 	$(BIN)/pytest -n 2 --dist loadfile -m "not cluster" --ignore=tests/e2e tests $(ARGS)
 
 test-cluster: $(STAMP) ## Integration on a real API server, the chart, and end to end on pods
-	$(BIN)/pytest -m cluster tests $(ARGS)
+	$(BIN)/pytest -m "cluster and not alerts" tests $(ARGS)
+
+test-alerts: $(STAMP) ## Every alert of the runbook from a real fault to Alertmanager, with its shipped `for` (nine minutes)
+	$(BIN)/pytest -m alerts tests/e2e $(ARGS)
 
 check: $(STAMP) ## Style, types, layers, house rules, and generated files up to date
 	$(BIN)/ruff check .
