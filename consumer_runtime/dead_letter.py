@@ -16,11 +16,13 @@ from consumer_runtime.contract.metrics import DeadLetterOutcome
 from consumer_runtime.contract.settings import DeadLetterSettings, KafkaSettings, PayloadMode
 from consumer_runtime.ledger.offsets import PartitionOffsets
 from consumer_runtime.message import FailureHistory, Message
+from consumer_runtime.sources.certificates import Certificates
 from consumer_runtime.sources.properties import client_properties
 from consumer_runtime.statistics import Statistics
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
+_LAST_WORDS_SECONDS = 1.0
 _DELIVERED_WITHIN_MS = 10_000
 """Then it counts as failed, is told and tried again: the client itself would go on trying without a word."""
 
@@ -44,7 +46,9 @@ class DeadLetters:
         self._settings = settings
         self._topic = settings.topic or ""
         self._statistics = statistics
-        self._producer = Producer(_properties(kafka)) if settings.enabled else None
+        self._properties = _properties(kafka)
+        self._producer = Producer(self._properties) if settings.enabled else None
+        self._certificates = Certificates(self._properties)
         self._held: dict[_Held, None] = {}
         self._waiting: deque[_Held] = deque()
         self._delivered: list[Message] = []
@@ -68,9 +72,11 @@ class DeadLetters:
 
     def publish(self, message: Message, now: float) -> None:
         """Take a message; it comes back from `tick` once its dead letter is confirmed."""
+        self._now = now
+        if self._certificates.changed(now):
+            self._renew()
         held = _Held(message, self._settings.payload_mode)
         self._held[held] = None
-        self._now = now
         self._produce(held)
 
     def tick(self, now: float) -> list[Message]:
@@ -99,6 +105,18 @@ class DeadLetters:
         """Send what is on its way, within `seconds`."""
         if self._producer is not None:
             self._producer.flush(seconds)
+
+    def _renew(self) -> None:
+        """Take a client that has read the new certificates; what the old one does not get confirmed is sent again."""
+        try:
+            producer = Producer(self._properties)
+        except KafkaException as error:
+            _log.warning("new certificates cannot be used yet", error=str(error))
+            self._certificates.forget()
+            return
+        self.close(_LAST_WORDS_SECONDS)
+        self._waiting = deque(self._held)
+        self._producer = producer
 
     def _produce(self, held: _Held) -> None:
         if self._producer is None:

@@ -8,6 +8,7 @@ import asyncio
 import functools
 import json
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from confluent_kafka import KafkaException, Producer
 
 from consumer_runtime.errors import ConsumerError
 from consumer_runtime.handler import Handler
+from consumer_runtime.sources.certificates import Certificates
 from consumer_runtime.sources.properties import restored
 
 _POLL_SECONDS = 0.1
@@ -108,7 +110,11 @@ class _ConfirmingProducer:
     """A producer with a thread that serves its confirmations."""
 
     def __init__(self, properties: dict[str, Any]) -> None:
-        self._producer = Producer(_DEFAULTS | restored(properties))
+        self._properties = _DEFAULTS | restored(properties)
+        self._producer = Producer(self._properties)
+        self._certificates = Certificates(properties)
+        self._old: list[Any] = []
+        """Clients with certificates of before, until their last confirmation."""
         threading.Thread(target=self._serve, name="results", daemon=True).start()
 
     def send(self, results: list[Result], topic: str) -> "Future[str | None]":
@@ -129,6 +135,19 @@ class _ConfirmingProducer:
     def _serve(self) -> None:
         while True:
             self._producer.poll(_POLL_SECONDS)
+            self._old = [old for old in self._old if old.flush(0)]
+            if self._certificates.changed(time.monotonic()):
+                self._renew()
+
+    def _renew(self) -> None:
+        """From now on results go through a client that has read the new certificates."""
+        try:
+            renewed = Producer(self._properties)
+        except KafkaException:  # certificate and key come one by one
+            self._certificates.forget()
+            return
+        self._old.append(self._producer)
+        self._producer = renewed
 
 
 class _Confirmations:

@@ -68,12 +68,19 @@ class SchemaRegistry:
         if username is not None:
             login = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
             self._headers["Authorization"] = f"Basic {login}"
-        self._tls = None
-        if self._url.startswith("https:"):
-            self._tls = ssl.create_default_context(cafile=ca_location)
-            if certificate_location is not None:
-                self._tls.load_cert_chain(certificate_location, key_location)
+        self._files = (ca_location, certificate_location, key_location)
+        self._tls()
         self._lock = threading.Lock()
+
+    def _tls(self) -> ssl.SSLContext | None:
+        """Read the certificates anew for each of the few requests, since they are replaced meanwhile."""
+        if not self._url.startswith("https:"):
+            return None
+        authority, certificate, key = self._files
+        context = ssl.create_default_context(cafile=authority)
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+        return context
 
     def by_id(self, number: int) -> Schema:
         """Return the schema of a message. Raises NoSuchSchemaError and SchemaRegistryError."""
@@ -108,7 +115,7 @@ class SchemaRegistry:
         address = self._url + path
         request = urllib.request.Request(address, headers=self._headers)  # noqa: S310 - settings allow http(s) only
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS, context=self._tls) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS, context=self._tls()) as answer:  # noqa: S310
                 found = json.loads(answer.read(_BYTES_AT_MOST))
         except urllib.error.HTTPError as error:
             if error.code == _NOT_FOUND:

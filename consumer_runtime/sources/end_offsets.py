@@ -13,6 +13,8 @@ import structlog
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from consumer_runtime.ledger.offsets import PartitionOffsets
+
 INTERVAL_SECONDS = 5.0
 _TIMEOUT_SECONDS = 10.0
 
@@ -99,3 +101,14 @@ class EndOffsets:
             return
         self._is_doubted = False
         self.answered_at = asked_at
+
+
+def tell_deleted(assignments: Iterable[PartitionOffsets], earliest: dict[tuple[str, int], int]) -> None:
+    """Say what retention deleted before it was consumed: the client itself goes on behind it without a word."""
+    for each in assignments:
+        deleted = earliest.get((each.topic, each.partition), 0) - each.start
+        if deleted > 0:
+            _log.error(
+                "messages deleted before they were consumed", topic=each.topic, partition=each.partition,
+                messages=deleted, remedy="raise the topic's retention, or consume faster",
+            )  # fmt: skip

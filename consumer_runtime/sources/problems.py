@@ -34,6 +34,7 @@ _REMEDIES = {
     StartReason.AUTHORIZATION_FAILED: "grant this principal READ and DESCRIBE on the topics and READ on the group",
     StartReason.KAFKA_FAILED: "see the client's own words",
 }
+_TOLD_AGAIN_WITHIN_SECONDS = 60.0
 
 
 def reason_of(error: KafkaError) -> StartReason:
@@ -62,3 +63,10 @@ def _value(reason: StartReason, settings: KafkaSettings) -> str:
     if reason is StartReason.AUTHENTICATION_FAILED:
         return settings.sasl_username or settings.security_protocol.value
     return ",".join(settings.topics) or settings.topic_pattern or ""
+
+
+def is_over(problem: StartError, told_at: float, answered_at: float, now: float) -> bool:
+    """Connections are well again once a broker has answered; what else it was would have been told again by now."""
+    if problem.reason in (StartReason.BROKER_UNREACHABLE, StartReason.AUTHENTICATION_FAILED):
+        return answered_at > told_at
+    return now - told_at > _TOLD_AGAIN_WITHIN_SECONDS

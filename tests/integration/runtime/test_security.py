@@ -1,21 +1,26 @@
 import socket
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     ResourcePatternType,
     ResourceType,
 )
 
-from consumer_runtime import ParallelConsumer, RuntimeSettings, StartFailure
+from consumer_runtime import ParallelConsumer, Reject, RuntimeSettings, StartFailure
 from consumer_runtime.contract.state import StartReason
 from testbed import parts
 from testbed.kafka import LOOPBACK, Kafka, Security
 from testbed.layout import Instance, Part
+from testbed.pki import Authority
 from testbed.progress import Progress
 
 pytestmark = pytest.mark.kafka
@@ -25,17 +30,39 @@ TOPIC = "orders"
 USERS = {"alice": "reads all", "bob": "reads the topic, not the group", "carol": "reads nothing"}
 
 
+class Secured(NamedTuple):
+    """A broker of its own that checks what each user may do, and where it asks for a password or a certificate."""
+
+    broker: Kafka
+    address: str
+    tls_address: str
+    authority: Authority
+
+
 @pytest.fixture(scope="module")
-def secured() -> Iterator[tuple[Kafka, str]]:
-    """A broker of its own that asks for a password and checks what each user may do, and its address."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        address = f"{LOOPBACK}:{probe.getsockname()[1]}"
+def secured(tmp_path_factory) -> Iterator[Secured]:
+    """Start it for the tests of this file."""
+    with socket.socket() as probe, socket.socket() as another:
+        for each in (probe, another):
+            each.bind((LOOPBACK, 0))
+        address, tls_address = (f"{LOOPBACK}:{each.getsockname()[1]}" for each in (probe, another))
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    authority.create()
+    authority.issue("broker", "/CN=broker", addresses=(LOOPBACK,))
+    for name in ("first", "second"):
+        authority.issue(name, f"/CN={name}")
+    broker_pem = authority.folder / "broker.pem"
+    broker_pem.write_text(authority.key_of("broker").read_text() + authority.certificate_of("broker").read_text())
     users = " ".join(f'user_{name}="secret-{name}"' for name in USERS)
     security = Security(
-        listeners={"LOGIN": address},
-        protocols={"LOGIN": "SASL_PLAINTEXT"},
+        listeners={"LOGIN": address, "MUTUAL": tls_address},
+        protocols={"LOGIN": "SASL_PLAINTEXT", "MUTUAL": "SSL"},
         properties={
+            "listener.name.mutual.ssl.client.auth": "required",
+            "listener.name.mutual.ssl.keystore.type": "PEM",
+            "listener.name.mutual.ssl.keystore.location": str(broker_pem),
+            "listener.name.mutual.ssl.truststore.type": "PEM",
+            "listener.name.mutual.ssl.truststore.location": str(authority.certificate),
             "listener.name.login.sasl.enabled.mechanisms": "PLAIN",
             "listener.name.login.plain.sasl.jaas.config": (
                 f"org.apache.kafka.common.security.plain.PlainLoginModule required {users};"
@@ -51,15 +78,19 @@ def secured() -> Iterator[tuple[Kafka, str]]:
         grant(broker, "alice", ResourceType.TOPIC, "*")
         grant(broker, "alice", ResourceType.GROUP, "*")
         grant(broker, "bob", ResourceType.TOPIC, TOPIC)
-        yield broker, address
+        for name in ("first", "second"):
+            grant(broker, f"CN={name}", ResourceType.TOPIC, "*")
+            grant(broker, f"CN={name}", ResourceType.GROUP, "*")
+            grant(broker, f"CN={name}", ResourceType.TOPIC, "*", AclOperation.WRITE)
+        yield Secured(broker, address, tls_address, authority)
     finally:
         parts.remove([Part.KAFKA], broker.instance, Progress())
 
 
-def grant(broker: Kafka, user: str, kind: ResourceType, name: str) -> None:
+def grant(broker: Kafka, user: str, kind: ResourceType, name: str, operation: AclOperation = AclOperation.READ) -> None:
     """Let a user read (and so describe) a topic or a group."""
     binding = AclBinding(
-        kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", AclOperation.READ, AclPermissionType.ALLOW
+        kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.ALLOW
     )
     admin = broker.admin()
     for future in admin.create_acls([binding]).values():
@@ -86,7 +117,7 @@ async def work(message) -> None:
 
 def test_with_credentials_and_access_it_consumes(secured, running):
     """The plain case: SASL settings reach consumer, admin client and whatever else connects."""
-    _, address = secured
+    address = secured.address
     with running(settings(address, "alice"), work) as member:
         member.wait_for_assignment(2)
         member.wait_for(lambda: len(member.consumer.statistics.snapshot().partitions) == 2)
@@ -96,7 +127,7 @@ def test_with_credentials_and_access_it_consumes(secured, running):
 
 def test_a_wrong_password_ends_the_start_and_names_the_secret(secured):
     """It would be wrong for ever: no endless retries, and the field to look at."""
-    _, address = secured
+    address = secured.address
     with pytest.raises(StartFailure) as failure:
         ParallelConsumer(settings(address, "alice", "guess"), work).run()
     assert failure.value.error.reason is StartReason.AUTHENTICATION_FAILED
@@ -107,7 +138,7 @@ def test_a_wrong_password_ends_the_start_and_names_the_secret(secured):
 
 def test_a_group_without_access_is_named(secured):
     """The topic may be read, the group may not: the field is the group, and the remedy the grant that is missing."""
-    _, address = secured
+    address = secured.address
     wanted = settings(address, "bob")
     with pytest.raises(StartFailure) as failure:
         ParallelConsumer(wanted, work).run()
@@ -119,7 +150,7 @@ def test_a_group_without_access_is_named(secured):
 
 def test_a_topic_without_access_is_told_from_a_missing_one(secured):
     """A broker hides what may not be seen; asked about the one topic, it says that access is missing."""
-    _, address = secured
+    address = secured.address
     with pytest.raises(StartFailure) as failure:
         ParallelConsumer(settings(address, "carol"), work).run()
     error = failure.value.error
@@ -129,7 +160,74 @@ def test_a_topic_without_access_is_told_from_a_missing_one(secured):
 
 def test_a_missing_topic_is_missing_for_who_may_see_it(secured):
     """With access to all topics the same question has the other answer."""
-    _, address = secured
+    address = secured.address
     with pytest.raises(StartFailure) as failure:
         ParallelConsumer(settings(address, "alice", topic="no-such-orders"), work).run()
     assert failure.value.error.reason is StartReason.TOPIC_NOT_FOUND
+
+
+def put(authority: Authority, name: str, folder: Path) -> None:
+    """Put a client's certificate in place as a kubelet does: one rename for both files."""
+    version = folder / name
+    version.mkdir()
+    (version / "tls.crt").write_bytes(authority.certificate_of(name).read_bytes())
+    (version / "tls.key").write_bytes(authority.key_of(name).read_bytes())
+    swap = folder / "..swap"
+    swap.symlink_to(version)
+    swap.rename(folder / "..data")
+
+
+@pytest.mark.parametrize("membership", ["dynamic", "static"])
+def test_certificates_are_rotated_without_a_restart(secured, running, tmp_path, monkeypatch, membership):
+    """Once the new one is in place the old one may lose all rights: messages and dead letters go on, none twice."""
+    monkeypatch.setenv("POD_NAME", f"shop-{membership}")
+    topic, dead = f"rotated-{membership}", f"rotated-{membership}-dead"
+    for name in (topic, dead):
+        secured.broker.create_topic(name, partitions=2)
+    put(secured.authority, "first", tmp_path)
+    kafka = {
+        "bootstrap_servers": [secured.tls_address],
+        "topics": [topic],
+        "consumer_group": f"rotated-{uuid.uuid4().hex[:8]}",
+        "membership": membership,
+        "security_protocol": "SSL",
+        "ca_location": str(secured.authority.certificate),
+        "certificate_location": str(tmp_path / "..data" / "tls.crt"),
+        "key_location": str(tmp_path / "..data" / "tls.key"),
+    }
+    sections = {"retry": {"max_retries": 0}, "dead_letter": {"enabled": True, "topic": dead}}
+    seen: list[bytes] = []
+
+    async def picky(message) -> None:
+        seen.append(message.value)
+        if message.value.startswith(b"bad"):
+            raise Reject("as it says")
+
+    def produce(values: list[bytes]) -> None:
+        producer = Producer({"bootstrap.servers": secured.broker.bootstrap_servers})
+        for value in values:
+            producer.produce(topic, value)
+        assert producer.flush(20) == 0
+
+    with running(RuntimeSettings.model_validate({"source": {"kafka": kafka}, **sections}), picky) as member:
+        produce([b"1", b"bad 1"])
+        member.wait_for(lambda: member.finished() == 2)
+        rebalances = member.consumer.statistics.snapshot().rebalances
+        put(secured.authority, "second", tmp_path)
+        member.wait_for(lambda: member.consumer.statistics.snapshot().rebalances >= rebalances + 2)
+        member.wait_for_assignment(2)
+        filters = AclBindingFilter(
+            ResourceType.ANY, None, ResourcePatternType.ANY, "User:CN=first", None, AclOperation.ANY,
+            AclPermissionType.ANY,
+        )  # fmt: skip
+        admin = secured.broker.admin()
+        for future in admin.delete_acls([filters]).values():
+            future.result(20)
+        try:
+            produce([b"2", b"bad 2"])
+            member.wait_for(lambda: member.finished() == 4)
+        finally:
+            for kind in (ResourceType.TOPIC, ResourceType.GROUP):
+                grant(secured.broker, "CN=first", kind, "*")
+            grant(secured.broker, "CN=first", ResourceType.TOPIC, "*", AclOperation.WRITE)
+    assert sorted(seen) == [b"1", b"2", b"bad 1", b"bad 2"]
