@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster test test-cluster test-alerts check generate bench image chaos chaos-full
+.PHONY: help setup demo demo-cluster test test-cluster test-alerts check generate bench bench-gate bench-figures image chaos chaos-full
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,12 @@ generate: $(STAMP) ## Write the CRD, the reference pages and the chart's generat
 
 bench: $(STAMP) ## Compare with the peers on one topic, broker and machine; writes build/compare.json
 	$(BIN)/python -m benchmarks.compare $(ARGS)
+
+bench-gate: $(STAMP) ## Rates and p99 of a small matrix against this machine's stored run; fails on a regression
+	$(BIN)/python -m benchmarks.gate $(ARGS)
+
+bench-figures: $(STAMP) ## Cost over size, memory, idling, members, kills: figures with targets; build/figures.json
+	$(BIN)/python -m benchmarks.figures $(ARGS)
 
 image: $(STAMP) ## Build both container images with buildah and give them to the testbed's node
 	$(BIN)/python -m testbed image $(ARGS)

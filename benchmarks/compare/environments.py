@@ -18,10 +18,42 @@ from testbed.layout import cache_root
 ROOT = Path(__file__).resolve().parents[2]
 _PEERS = ROOT / "benchmarks" / "peers"
 _JAVA = _PEERS / "java"
-_PYRALLEL_VERSION = "1.0.0"
-_PYRALLEL_PYTHON = "3.12"
 _BUILD_SECONDS = 540
 FROZEN = ("raw.py", "client.py", "bare_async.py", "bare_pipes.py")
+
+
+_NOT_TO_BE_HAD = {
+    System.JAVA_FORK: "the fork builds 0.5.3.4-SNAPSHOT under the coordinates of the original and has no release on "
+    "Maven Central: looked for under io.confluent, io.github.astubbs and bz.stub in 2026-11",
+    System.KPIPE: "Maven Central did not have io.github.eschizoid:kpipe-consumer when asked for 1.14.0, 1.16.3 and "
+    "1.22.0 in 2026-11",
+}
+_JAVA_SYSTEMS = (System.JAVA, System.JAVA_DEFAULT)
+
+
+@dataclass(frozen=True)
+class _Packages:
+    """What a Python peer is installed from, in an environment of its own: peers want versions that ours does not."""
+
+    name: str
+    version: str
+    python: str = f"{sys.version_info.major}.{sys.version_info.minor}"
+    extras: str = ""
+    beside: tuple[str, ...] = ()
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        return (f"{self.name}{self.extras}=={self.version}", *self.beside)
+
+
+_PYRALLEL = _Packages("pyrallel-consumer", "1.0.0", python="3.12")
+_PACKAGES = {
+    System.PYRALLEL: _PYRALLEL,
+    System.PYRALLEL_DEFAULT: _PYRALLEL,
+    System.FASTSTREAM: _Packages("faststream", "0.7.8", extras="[confluent]", beside=("uvloop==0.23.0",)),
+    System.ARROYO: _Packages("sentry-arroyo", "2.48.0"),
+    System.QUIXSTREAMS: _Packages("quixstreams", "3.28.1"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,9 +66,9 @@ class Launch:
 
 def launch(system: System, work: Work, job: Job) -> Launch:
     """Return how to start a system. Raises PeerUnavailableError."""
-    if system is System.JAVA:
-        return Launch(_java_command(job, work), {})
-    python = str(pyrallel_python()) if system is System.PYRALLEL else sys.executable
+    if system in _JAVA_SYSTEMS:
+        return Launch(_java_command(job, work, is_tuned=system is System.JAVA), {})
+    python = str(environment(_PACKAGES[system])) if system in _PACKAGES else sys.executable
     module = f"benchmarks.peers.{_module(system, job.mode)}"
     return Launch((python, "-m", module), job.environment() | {"PYTHONPATH": str(ROOT)})
 
@@ -48,10 +80,12 @@ def frozen_digests() -> dict[str, str]:
 
 def prepare(system: System) -> None:
     """Build what a system needs, before anything is measured. Raises PeerUnavailableError."""
-    if system is System.JAVA:
+    if system in _NOT_TO_BE_HAD:
+        raise PeerUnavailableError(_NOT_TO_BE_HAD[system])
+    if system in _JAVA_SYSTEMS:
         java_classpath()
-    elif system is System.PYRALLEL:
-        pyrallel_python()
+    elif system in _PACKAGES:
+        environment(_PACKAGES[system])
 
 
 def _module(system: System, mode: Mode) -> str:
@@ -62,12 +96,17 @@ def _module(system: System, mode: Mode) -> str:
         System.RAW: "raw",
         System.SERIAL: "raw",
         System.PYRALLEL: "pyrallel",
+        System.PYRALLEL_DEFAULT: "pyrallel_default",
         System.AIOKAFKA: "aiokafka_loop",
+        System.FASTSTREAM: "faststream_loop",
+        System.ARROYO: "arroyo_loop",
+        System.QUIXSTREAMS: "quixstreams_loop",
     }[system]
 
 
-def _java_command(job: Job, work: Work) -> tuple[str, ...]:
-    properties = {
+def _java_command(job: Job, work: Work, *, is_tuned: bool) -> tuple[str, ...]:
+    tuning = {"batch": str(job.batch_size), "concurrency": str(work.java_concurrency)} if is_tuned else {}
+    properties = tuning | {
         "servers": job.bootstrap_servers,
         "group": job.group,
         "topic": job.topic,
@@ -75,8 +114,7 @@ def _java_command(job: Job, work: Work) -> tuple[str, ...]:
         "bases": ",".join(map(str, job.bases)),
         "work.nanos": str(round(job.work_seconds * 1e9)),
         "ordering": job.ordering.value,
-        "batch": str(job.batch_size),
-        "concurrency": str(work.java_concurrency),
+        "times": job.times,
     }
     return ("java", "-Xmx2g", *(f"-D{name}={value}" for name, value in properties.items()), "-cp", java_classpath(),
             "Harness")  # fmt: skip
@@ -100,19 +138,19 @@ def java_classpath() -> str:
 
 
 @functools.cache
-def pyrallel_python() -> Path:
-    """Make an environment with pyrallel-consumer unless it is there. Raises PeerUnavailableError without 3.12."""
-    target = cache_root() / f"compare-pyrallel-{_PYRALLEL_VERSION}"
+def environment(packages: _Packages) -> Path:
+    """Make a peer's environment unless it is there. Raises PeerUnavailableError without the Python that it needs."""
+    target = cache_root() / f"compare-{packages.name}-{packages.version}"
     python = target / "bin" / "python"
     if not target.exists():
-        found = _python(_PYRALLEL_PYTHON)
+        found = _python(packages.python)
         if found is None:
             raise PeerUnavailableError(
-                f"no Python {_PYRALLEL_PYTHON} on PATH or in pyenv; pyrallel-consumer {_PYRALLEL_VERSION} needs it"
+                f"no Python {packages.python} on PATH or in pyenv; {packages.name} {packages.version} needs it"
             )
         _build([found, "-m", "venv", target])
         try:
-            _build([python, "-m", "pip", "install", "--quiet", f"pyrallel-consumer=={_PYRALLEL_VERSION}"])
+            _build([python, "-m", "pip", "install", "--quiet", *packages.requirements])
         except PeerUnavailableError:
             shutil.rmtree(target)
             raise

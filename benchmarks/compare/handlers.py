@@ -56,7 +56,8 @@ def made(job: Job) -> Callable[[Any], None]:
         if compute(iterations) == expected:
             marked[bases[message.partition] + message.offset] += 1
 
-    return {Kind.NOOP: noop, Kind.IO: wait, Kind.CPU: calculate}[job.kind]
+    handle = {Kind.NOOP: noop, Kind.IO: wait, Kind.CPU: calculate}[job.kind]
+    return _timed(job, handle) if job.times else handle
 
 
 def made_async(job: Job) -> Callable[[Any], Awaitable[None]]:
@@ -74,7 +75,32 @@ def made_async(job: Job) -> Callable[[Any], Awaitable[None]]:
             await asyncio.sleep(_SHORTEST_WAIT_SECONDS)
         marked[bases[message.partition] + message.offset] += 1
 
-    return wait if job.kind is Kind.IO else noop
+    handle = wait if job.kind is Kind.IO else noop
+    return _timed_async(job, handle) if job.times else handle
+
+
+def _timed(job: Job, handle: Callable[[Any], None]) -> Callable[[Any], None]:
+    times, bases, clock = marks.times(job.times), job.bases, time.time
+
+    def timed(message: Any) -> None:
+        place = 2 * (bases[message.partition] + message.offset)
+        times[place] = clock()
+        handle(message)
+        times[place + 1] = clock()
+
+    return timed
+
+
+def _timed_async(job: Job, handle: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    times, bases, clock = marks.times(job.times), job.bases, time.time
+
+    async def timed(message: Any) -> None:
+        place = 2 * (bases[message.partition] + message.offset)
+        times[place] = clock()
+        await handle(message)
+        times[place + 1] = clock()
+
+    return timed
 
 
 def __getattr__(name: str) -> Any:

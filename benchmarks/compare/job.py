@@ -59,6 +59,11 @@ class Job:
     """File that every handler marks (`marks`)."""
     bases: tuple[int, ...]
     """Index of the first mark of each partition."""
+    process_batch_size: int = 256
+    process_queue_size: int = 4_096
+    """Of ours in mode process."""
+    times: str = ""
+    """File that every handler writes its begin and end to (`marks.Times`), where latency is measured."""
 
     def environment(self) -> dict[str, str]:
         """Return the variable that `of_environment` reads."""

@@ -7,6 +7,9 @@ and outlives killed workers. Two processes that end the same message in the same
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+_TIME_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,17 @@ def create(path: Path, messages: int) -> None:
     """Make the file for a topic of `messages`, none of them marked."""
     with path.open("wb") as file:
         file.truncate(max(messages, 1))
+
+
+def create_times(path: Path, messages: int) -> None:
+    """Make the file for the begin and the end of each call, in seconds since the epoch; zeros for what never ran."""
+    with path.open("wb") as file:
+        file.truncate(max(messages, 1) * 2 * _TIME_BYTES)
+
+
+def times(path: str | Path) -> Any:
+    """Map such a file as a view of numbers: begin and end of the first message, of the second, and so on."""
+    return memoryview(mapped(path)).cast("d")
 
 
 def mapped(path: str | Path) -> mmap.mmap:

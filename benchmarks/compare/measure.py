@@ -18,7 +18,8 @@ from benchmarks.compare.process_tree import Usage
 from benchmarks.compare.topics import Topic
 from benchmarks.compare.works import Size, System, Work
 
-_SAMPLE_SECONDS = 0.05
+_SAMPLE_SECONDS = 0.25
+"""A look costs 1 to 5 ms of a core that the systems want too: 20 a second were 2 to 10 % of it."""
 _SHORT_SAMPLE_SECONDS = 0.005
 _START_SECONDS = 60.0
 _STILL_SECONDS = 20.0
@@ -33,10 +34,12 @@ class Pace:
     warm: float
     warm_java: float
     window: float
+    latency: float = 10.0
+    """Of an open loop at half load."""
 
     def warm_of(self, system: System) -> float:
         """Return what is discarded at the beginning: the JVM compiles for half a minute."""
-        return self.warm_java if system is System.JAVA else self.warm
+        return self.warm_java if system in (System.JAVA, System.JAVA_DEFAULT) else self.warm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,24 +90,26 @@ class _Watched:
 def run(system: System, work: Work, topic: Topic, *, servers: str, iterations: int, pace: Pace) -> RunResult:
     """Run a system on a topic once. Raises RunFailedError, PeerUnavailableError."""
     what = f"{system.value} on {work.title}"
-    with tempfile.TemporaryDirectory(prefix="compare-", dir=_memory()) as folder:
+    with tempfile.TemporaryDirectory(prefix="compare-", dir=memory_folder()) as folder:
         file, log = Path(folder) / "marks", Path(folder) / "log"
         marks.create(file, topic.messages)
-        job = _job(work, topic, servers=servers, iterations=iterations, file=file)
-        with _started(system, work, job, log) as process:
+        job = job_of(work, topic, servers=servers, iterations=iterations, file=file)
+        with started(system, work, job, log) as process:
             watched = _Watched(process, file, log)
             first, last = _window(watched, system, work, topic, pace, what)
-            _end(watched, what)
+            ended(watched.process, what)
             found = marks.tally(watched.marks, topic.messages)
         return _judged(found, first, last, watched, topic, work, what)
 
 
-def _memory() -> str | None:
+def memory_folder() -> str | None:
+    """Return where files are memory, or None for the usual place of temporary files."""
     shared = Path("/dev/shm")  # noqa: S108 - marks belong into memory; the folder inside has a name of its own
     return str(shared) if os.access(shared, os.W_OK) else None
 
 
-def _job(work: Work, topic: Topic, *, servers: str, iterations: int, file: Path) -> Job:
+def job_of(work: Work, topic: Topic, *, servers: str, iterations: int, file: Path, times: Path | None = None) -> Job:
+    """Return the job of one run, with a group of its own."""
     return Job(
         bootstrap_servers=servers,
         topic=topic.name,
@@ -117,17 +122,21 @@ def _job(work: Work, topic: Topic, *, servers: str, iterations: int, file: Path)
         max_in_flight=work.max_in_flight,
         batch_size=work.batch_size,
         workers=work.workers,
+        process_batch_size=work.process_batch_size,
+        process_queue_size=work.process_queue_size,
         marks=str(file),
         bases=topic.bases,
+        times=str(times or ""),
     )
 
 
 @contextlib.contextmanager
-def _started(system: System, work: Work, job: Job, log: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    started = launch(system, work, job)
+def started(system: System, work: Work, job: Job, log: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a system for as long as this lasts. Raises PeerUnavailableError."""
+    launched = launch(system, work, job)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            started.command, env={**os.environ, **started.environment}, cwd=ROOT, stdout=output, stderr=output
+            launched.command, env={**os.environ, **launched.environment}, cwd=ROOT, stdout=output, stderr=output
         )
         try:
             yield process
@@ -145,11 +154,18 @@ def _window(
     warm_until = 0.0 if is_short else begun.at + pace.warm_of(system)
     sample = begun
     while sample.at < warm_until and sample.seen < topic.messages * _WARM_SHARE_AT_MOST:
-        sample = _next(watched, sample, what, _SAMPLE_SECONDS)
+        sample = _next(watched, sample, what, _pause(begun, sample, topic))
     first = sample
     while sample.seen < topic.messages and (is_short or sample.at < first.at + pace.window):
-        sample = _next(watched, sample, what, _SHORT_SAMPLE_SECONDS if is_short else _SAMPLE_SECONDS)
+        sample = _next(watched, sample, what, _SHORT_SAMPLE_SECONDS if is_short else _pause(begun, sample, topic))
     return first, sample
+
+
+def _pause(begun: Sample, last: Sample, topic: Topic) -> float:
+    """Return how long to look away: not past a quarter of what is left of the topic, at the rate so far."""
+    rate = (last.seen - begun.seen) / max(last.at - begun.at, 1e-9)
+    left = (topic.messages - last.seen) / rate if rate else 0.0
+    return min(max(left / 4, _SHORT_SAMPLE_SECONDS), _SAMPLE_SECONDS)
 
 
 def _until_first(watched: _Watched, what: str) -> Sample:
@@ -177,10 +193,11 @@ def _next(watched: _Watched, before: Sample, what: str, seconds: float) -> Sampl
             raise RunFailedError(f"{what} stands still at {sample.seen} messages for {_STILL_SECONDS:g} s")
 
 
-def _end(watched: _Watched, what: str) -> None:
-    watched.process.terminate()
+def ended(process: "subprocess.Popen[bytes]", what: str) -> None:
+    """Let a system come to its end. Raises RunFailedError."""
+    process.terminate()
     try:
-        watched.process.wait(_END_SECONDS)
+        process.wait(_END_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise RunFailedError(f"{what} did not end within {_END_SECONDS:g} s of SIGTERM") from error
 

@@ -30,18 +30,19 @@ def usage(pid: int) -> Usage:
 def _tree(pid: int) -> list[int]:
     found = [pid]
     for each in found:
-        found.extend(_children(each))
+        found.extend(children(each))
     return found
 
 
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started and that still run."""
+    found: list[int] = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            children.extend(int(child) for child in task.read_text().split())
+            found.extend(int(child) for child in task.read_text().split())
         except OSError:
             continue
-    return children
+    return found
 
 
 def _stat(pid: int) -> list[str]:

@@ -3,9 +3,11 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from benchmarks.compare.measure import RunResult
+from benchmarks.compare.open_loop import Latency
 from benchmarks.compare.works import FLOORS, TARGETS, WORKS, System, Work
 
 Runs = Mapping[tuple[str, System], Sequence[RunResult]]
@@ -44,8 +46,8 @@ def void(runs: Runs) -> list[str]:
     return found
 
 
-def row(work: Work, system: System, found: Sequence[RunResult]) -> dict[str, Any]:
-    """Return one entry of `results`; of CPU and memory the medians."""
+def row(work: Work, system: System, found: Sequence[RunResult], latency: Latency | None) -> dict[str, Any]:
+    """Return one entry of `results`; of CPU and memory the medians, `latency_ms` None where it was not measured."""
     rates = [run.msgs_per_second for run in found]
     messages = statistics.median(run.messages for run in found)
     cpu = statistics.median(run.cpu_seconds for run in found)
@@ -57,7 +59,7 @@ def row(work: Work, system: System, found: Sequence[RunResult]) -> dict[str, Any
         "rounds": len(found),
         "messages": messages,
         "msgs_per_second": {"min": min(rates), "median": statistics.median(rates), "max": max(rates)},
-        "latency_ms": None,
+        "latency_ms": asdict(latency) if latency is not None else None,
         "cpu_seconds": cpu,
         "cpu_us_per_message": 1e6 * cpu / messages if messages else None,
         "rss_mb": max(run.rss_mb for run in found),

@@ -13,6 +13,7 @@ from benchmarks.compare import ratios
 from benchmarks.compare.environments import frozen_digests
 from benchmarks.compare.errors import CompareError
 from benchmarks.compare.measure import RunResult
+from benchmarks.compare.open_loop import Latency
 from benchmarks.compare.works import TARGETS, WORKS, System
 
 _PACKAGES = ("confluent-kafka", "uvloop", "aiokafka")
@@ -27,6 +28,8 @@ class Store:
     """What makes runs comparable; runs of other parameters are never mixed in."""
     runs: dict[tuple[str, System], list[RunResult]] = field(default_factory=dict)
     missing: dict[tuple[str, System], str] = field(default_factory=dict)
+    latencies: dict[tuple[str, System], Latency | str] = field(default_factory=dict)
+    """Or why there is none."""
     iterations: dict[str, int] = field(default_factory=dict)
     """Turns of the computing loop by the work's name: calibrated once, so that all rounds do the same work."""
 
@@ -39,6 +42,16 @@ class Store:
         """Keep why there is no run, and write the file."""
         self.missing[title, system] = reason
         self.save()
+
+    def add_latency(self, title: str, system: System, latency: Latency | str) -> None:
+        """Keep a latency, or why there is none, and write the file."""
+        self.latencies[title, system] = latency
+        self.save()
+
+    def latency(self, title: str, system: System) -> Latency | None:
+        """Return what was measured."""
+        found = self.latencies.get((title, system))
+        return found if isinstance(found, Latency) else None
 
     def done(self, title: str, system: System) -> int:
         """Return how many rounds there are."""
@@ -62,11 +75,18 @@ class Store:
             "written_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "frozen": frozen_digests(),
             "void": ratios.void(self.runs),
-            "results": [ratios.row(works[title], system, found) for (title, system), found in self.runs.items()],
+            "results": [
+                ratios.row(works[title], system, found, self.latency(title, system))
+                for (title, system), found in self.runs.items()
+            ],
             "ratios": values,
             "reasons": reasons,
             "targets": TARGETS,
-            "notes": {"latency_ms": "null: a drained backlog has no latency worth the name"},
+            "latencies": [
+                {"work": title, "system": system.value}
+                | ({"reason": found} if isinstance(found, str) else {"latency_ms": asdict(found)})
+                for (title, system), found in self.latencies.items()
+            ],
             "runs": [
                 {"work": title, "system": system.value, **asdict(run)}
                 for (title, system), found in self.runs.items()
@@ -110,4 +130,8 @@ def resumed(path: Path, parameters: dict[str, Any]) -> Store:
     for run in runs:
         key = (run.pop("work"), System(run.pop("system")))
         store.runs.setdefault(key, []).append(RunResult(**run))
+    for each in document.get("latencies", []):
+        measured = each.get("latency_ms")
+        if measured is not None:
+            store.latencies[each["work"], System(each["system"])] = Latency(**measured)
     return store

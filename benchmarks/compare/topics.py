@@ -1,12 +1,14 @@
-"""Topics of the comparison: 100 B values, 8 partitions, keys uniform or by Zipf; filled once and used again.
+"""Topics of the comparison: by default 100 B values, 8 partitions, 1,000 keys; filled once and used again.
 
-A topic's name holds what is in it, so that a later run finds it or makes its own.
+A topic's name holds what is in it, so that a later run finds it or makes its own. A value begins with its partition and
+its number there, for peers that show their handler nothing but the value.
 """
 
 import random
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, count
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
@@ -18,9 +20,30 @@ PARTITIONS = 8
 KEYS = 1_000
 VALUE_BYTES = 100
 ZIPF_EXPONENT = 1.1
+PLACE = struct.Struct(">iq")
+"""Partition and number in it, as a value begins; the number is the offset, since nothing else is produced there."""
 _SEED = 5
 _CHUNK = 10_000
+_UNSENT_AT_MOST = 100_000
 _FLUSH_SECONDS = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a topic holds."""
+
+    messages: int
+    keys: Keys = Keys.UNIFORM
+    key_count: int = KEYS
+    partitions: int = PARTITIONS
+    value_bytes: int = VALUE_BYTES
+    """At least 12."""
+
+    @property
+    def name(self) -> str:
+        """Return the topic's name."""
+        shape = (self.keys.value, self.messages, self.key_count, self.partitions, self.value_bytes)
+        return "compare-" + "-".join(map(str, shape))
 
 
 @dataclass(frozen=True)
@@ -41,33 +64,50 @@ class Topic:
         return (0, *accumulate(self.ends[:-1]))
 
 
-def draws(keys: Keys, messages: int) -> Iterator[int]:
+def draws(keys: Keys, messages: int, key_count: int = KEYS) -> Iterator[int]:
     """Yield key numbers; the same ones for the same arguments."""
     rng = random.Random(_SEED)
-    weights = [1 / (rank**ZIPF_EXPONENT) for rank in range(1, KEYS + 1)] if keys is Keys.ZIPF else [1.0] * KEYS
+    weights = (
+        [1 / (rank**ZIPF_EXPONENT) for rank in range(1, key_count + 1)] if keys is Keys.ZIPF else [1.0] * key_count
+    )
     cumulated = list(accumulate(weights))
     for start in range(0, messages, _CHUNK):
-        yield from rng.choices(range(KEYS), cum_weights=cumulated, k=min(_CHUNK, messages - start))
+        yield from rng.choices(range(key_count), cum_weights=cumulated, k=min(_CHUNK, messages - start))
 
 
-def filled(kafka: Kafka, keys: Keys, messages: int) -> Topic:
+def values(partition: int, value_bytes: int = VALUE_BYTES) -> Iterator[bytes]:
+    """Yield the values of a partition without end."""
+    filling = random.Random(_SEED).randbytes(value_bytes - PLACE.size)
+    for number in count():
+        yield PLACE.pack(partition, number) + filling
+
+
+def created(kafka: Kafka, name: str, partitions: int = PARTITIONS) -> None:
+    """Make an empty topic. Raises CompareError."""
+    try:
+        kafka.create_topic(name, partitions=partitions, config={"retention.ms": "-1"})
+    except KafkaException as error:
+        raise CompareError(f"topic {name} could not be made: {error}") from error
+
+
+def filled(kafka: Kafka, contents: Contents) -> Topic:
     """Return the topic with these contents, made now unless it is there. Raises CompareError when it cannot be made."""
-    name = f"compare-{keys.value}-{messages}"
+    name, messages = contents.name, contents.messages
     ends = _ends(kafka.bootstrap_servers, name)
     if sum(ends) == messages:
         return Topic(name, ends)
     if sum(ends):
         raise CompareError(f"topic {name} has {sum(ends)} of {messages} messages; delete it, or empty the testbed")
+    if not ends:
+        created(kafka, name, contents.partitions)
     try:
-        if not ends:
-            kafka.create_topic(name, partitions=PARTITIONS, config={"retention.ms": "-1"})
-        _fill(kafka.bootstrap_servers, name, keys, messages)
+        _fill(kafka.bootstrap_servers, contents)
     except KafkaException as error:
         raise CompareError(f"topic {name} could not be filled: {error}") from error
     return Topic(name, _ends(kafka.bootstrap_servers, name))
 
 
-def _fill(servers: str, name: str, keys: Keys, messages: int) -> None:
+def _fill(servers: str, contents: Contents) -> None:
     producer = Producer(
         {
             "bootstrap.servers": servers,
@@ -77,16 +117,17 @@ def _fill(servers: str, name: str, keys: Keys, messages: int) -> None:
             "enable.idempotence": True,
         }
     )
-    value = bytes(random.Random(_SEED).randbytes(VALUE_BYTES))
-    names = [f"key-{number}".encode() for number in range(KEYS)]
-    for count, number in enumerate(draws(keys, messages)):
-        if count % 1_000 == 0:
-            while len(producer) > 400_000:
+    names = [f"key-{number}".encode() for number in range(contents.key_count)]
+    lines = [values(partition, contents.value_bytes) for partition in range(contents.partitions)]
+    for done, number in enumerate(draws(contents.keys, contents.messages, contents.key_count)):
+        if done % 1_000 == 0:
+            while len(producer) > _UNSENT_AT_MOST:
                 producer.poll(0.05)
             producer.poll(0)
-        producer.produce(name, value, names[number], number % PARTITIONS)
+        partition = number % contents.partitions
+        producer.produce(contents.name, next(lines[partition]), names[number], partition)
     if producer.flush(_FLUSH_SECONDS):
-        raise CompareError(f"the broker did not take all of {name} within {_FLUSH_SECONDS:g} s")
+        raise CompareError(f"the broker did not take all of {contents.name} within {_FLUSH_SECONDS:g} s")
 
 
 def _ends(servers: str, name: str) -> tuple[int, ...]:

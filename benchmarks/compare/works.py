@@ -38,6 +38,20 @@ class System(StrEnum):
     """pyrallel-consumer."""
     AIOKAFKA = "aiokafka"
     """getmany, and the handler awaited for each message."""
+    JAVA_DEFAULT = "java-default"
+    """The same with the settings it has by itself: 16 threads, 500 records a poll."""
+    JAVA_FORK = "java-fork"
+    """The fork in which parallel-consumer-core is developed on."""
+    KPIPE = "kpipe"
+    """Java, a virtual thread for each record; needs a JDK 25."""
+    PYRALLEL_DEFAULT = "pyrallel-default"
+    """The same with the settings it has by itself."""
+    FASTSTREAM = "faststream"
+    """faststream over confluent-kafka, with as many workers as in flight; it acknowledges before the handler."""
+    ARROYO = "arroyo"
+    """sentry-arroyo: RunTask, or RunTaskWithMultiprocessing."""
+    QUIXSTREAMS = "quixstreams"
+    """One stream, the handler called with each row."""
     IDEAL = "ideal"
     """Arithmetic: ceil(messages / workers) times the work."""
 
@@ -56,6 +70,8 @@ class Work:
     max_in_flight: int = 1_000
     batch_size: int = 1_000
     workers: int = 2
+    process_batch_size: int = 256
+    process_queue_size: int = 4_096
     java_concurrency: int = 100
     """Threads of the Java peer at its best: as many as in flight for I/O, few for no-ops."""
     rivals: tuple[System, ...] = ()
@@ -70,20 +86,29 @@ class Work:
         """Who runs it; what is computed does not."""
         return (System.OURS, *(each for each in self.rivals if each is not System.IDEAL))
 
+    def has_target(self, system: System) -> bool:
+        """Return whether a ratio with a target needs this system."""
+        return system is System.OURS or f"{self.title}/{system.value}" in TARGETS
+
 
 _BARE, _JAVA, _PYRALLEL = System.BARE, System.JAVA, System.PYRALLEL
 
 WORKS: tuple[Work, ...] = (
-    Work(name="noop", mode=Mode.SINGLE, kind=Kind.NOOP, rivals=(System.RAW,)),
+    Work(name="noop", mode=Mode.SINGLE, kind=Kind.NOOP, rivals=(System.RAW, System.ARROYO, System.QUIXSTREAMS)),
     Work(
         name="noop",
         mode=Mode.ASYNC,
         kind=Kind.NOOP,
         max_in_flight=2_000,
         java_concurrency=16,
-        rivals=(_JAVA, _BARE, _PYRALLEL, System.AIOKAFKA),
+        rivals=(
+            _JAVA, _BARE, _PYRALLEL, System.AIOKAFKA, System.FASTSTREAM, System.KPIPE, System.JAVA_FORK,
+            System.JAVA_DEFAULT, System.PYRALLEL_DEFAULT,
+        ),
     ),
-    Work(name="io0.5", mode=Mode.ASYNC, kind=Kind.IO, seconds=0.0005, rivals=(_PYRALLEL, _JAVA, _BARE)),
+    Work(name="io0.5", mode=Mode.ASYNC, kind=Kind.IO, seconds=0.0005, rivals=(
+        _PYRALLEL, _JAVA, _BARE, System.FASTSTREAM, System.KPIPE, System.JAVA_DEFAULT, System.PYRALLEL_DEFAULT,
+    )),
     Work(
         name="io0.5-key",
         mode=Mode.ASYNC,
@@ -100,7 +125,7 @@ WORKS: tuple[Work, ...] = (
         ordering=Ordering.KEY,
         seconds=0.005,
         java_concurrency=1_000,
-        rivals=(_JAVA,),
+        rivals=(_JAVA, System.KPIPE),
     ),
     Work(
         name="noop-key",
@@ -108,7 +133,7 @@ WORKS: tuple[Work, ...] = (
         kind=Kind.NOOP,
         ordering=Ordering.KEY,
         max_in_flight=8_000,
-        rivals=(_PYRALLEL, _BARE),
+        rivals=(_PYRALLEL, _BARE, System.PYRALLEL_DEFAULT),
     ),
     Work(
         name="cpu0.1",
@@ -116,10 +141,11 @@ WORKS: tuple[Work, ...] = (
         kind=Kind.CPU,
         seconds=0.0001,
         max_in_flight=2_000,
-        rivals=(System.SERIAL,),
+        rivals=(System.SERIAL, System.ARROYO),
     ),
     Work(
-        name="cpu1", mode=Mode.PROCESS, kind=Kind.CPU, seconds=0.001, max_in_flight=500, rivals=(System.SERIAL,)
+        name="cpu1", mode=Mode.PROCESS, kind=Kind.CPU, seconds=0.001, max_in_flight=500,
+        rivals=(System.SERIAL, System.ARROYO),
     ),
     Work(
         name="block100",

@@ -20,7 +20,7 @@ def settings(job: Job) -> RuntimeSettings:
         "max_in_flight": job.max_in_flight,
         "poll_batch_size": job.batch_size,
         "worker_pool_size": job.workers,
-        "process": {"batch_size": 256, "queue_size": 4_096},
+        "process": {"batch_size": job.process_batch_size, "queue_size": job.process_queue_size},
     }
     attribute = "handle_async" if job.mode is Mode.ASYNC else "handle"
     return RuntimeSettings.for_kafka(

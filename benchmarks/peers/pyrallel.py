@@ -14,6 +14,17 @@ from benchmarks.peers.ending import Ending
 from benchmarks.peers.pyrallel_work import run_in_loop, run_in_process
 
 
+def _config_by_default(job: Job) -> Any:
+    mode = ExecutionMode.PROCESS if job.mode is Mode.PROCESS else ExecutionMode.ASYNC
+    ordering = OrderingMode.KEY_HASH if job.ordering is Ordering.KEY else OrderingMode.UNORDERED
+    return KafkaConfig(
+        BOOTSTRAP_SERVERS=[job.bootstrap_servers],
+        CONSUMER_GROUP=job.group,
+        AUTO_OFFSET_RESET="earliest",
+        parallel_consumer=ParallelConsumerConfig(ordering_mode=ordering, execution=ExecutionConfig(mode=mode)),
+    )
+
+
 def _config(job: Job) -> Any:
     execution = ExecutionConfig(
         mode=ExecutionMode.PROCESS if job.mode is Mode.PROCESS else ExecutionMode.ASYNC,
@@ -34,19 +45,20 @@ def _config(job: Job) -> Any:
     )
 
 
-async def _run(job: Job, ending: Ending) -> None:
+async def _run(job: Job, ending: Ending, *, is_tuned: bool) -> None:
     worker = run_in_process if job.mode is Mode.PROCESS else run_in_loop
-    consumer = PyrallelConsumer(config=_config(job), worker=worker, topic=job.topic)
+    config = _config(job) if is_tuned else _config_by_default(job)
+    consumer = PyrallelConsumer(config=config, worker=worker, topic=job.topic)
     await consumer.start()
     while not ending.asked:  # noqa: ASYNC110 - a signal sets a flag
         await asyncio.sleep(0.05)
     await consumer.stop()
 
 
-def main() -> None:
+def main(*, is_tuned: bool = True) -> None:
     """Run until told to end."""
     logging.disable(logging.WARNING)
-    asyncio.run(_run(jobs.of_environment(), Ending()))
+    asyncio.run(_run(jobs.of_environment(), Ending(), is_tuned=is_tuned))
 
 
 if __name__ == "__main__":

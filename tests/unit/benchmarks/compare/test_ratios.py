@@ -6,6 +6,7 @@ from rich.console import Console
 from benchmarks.compare import ratios, report, store
 from benchmarks.compare.errors import CompareError
 from benchmarks.compare.measure import RunResult
+from benchmarks.compare.open_loop import Latency
 from benchmarks.compare.store import Store
 from benchmarks.compare.works import TARGETS, WORKS, System, selected
 
@@ -75,6 +76,20 @@ def test_store_goes_on_where_it_stopped(tmp_path):
     resumed = store.resumed(path, PARAMETERS)
     assert resumed.runs == {("noop/single", System.RAW): [result(5.0)]}
     assert resumed.iterations == {"cpu1": 7}
+
+
+def test_store_keeps_latencies_and_asks_again_for_those_it_could_not_measure(tmp_path):
+    """A latency is measured once; one that failed is tried again by the next run."""
+    path = tmp_path / "compare.json"
+    found = Latency(avg=1, p50=1, p99=2, p999=3, handler_p99=1, offered_per_second=5, messages=9)
+    kept = Store(path, PARAMETERS)
+    kept.add("noop/single", System.RAW, result(5.0))
+    kept.add_latency("noop/single", System.RAW, found)
+    kept.add_latency("noop/single", System.OURS, "fell behind")
+    resumed = store.resumed(path, PARAMETERS)
+    assert resumed.latency("noop/single", System.RAW) == found
+    assert resumed.latency("noop/single", System.OURS) is None
+    assert json.loads(path.read_text())["results"][0]["latency_ms"]["p999"] == 3
 
 
 def test_store_refuses_runs_of_other_parameters(tmp_path):

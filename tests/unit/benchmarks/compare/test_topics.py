@@ -3,7 +3,7 @@ from itertools import islice
 
 import pytest
 
-from benchmarks.compare.topics import KEYS, Topic, draws
+from benchmarks.compare.topics import KEYS, PLACE, Contents, Topic, draws, values
 from benchmarks.compare.works import Keys
 
 
@@ -23,3 +23,17 @@ def test_bases_follow_the_partitions():
     """Marks of a partition begin where those before it end."""
     topic = Topic("t", (3, 0, 2))
     assert (topic.messages, topic.bases) == (5, (0, 3, 3))
+
+
+def test_values_say_where_they_are():
+    """A peer whose handler sees nothing but the value can mark it all the same."""
+    found = list(islice(values(3, 100), 2))
+    assert [PLACE.unpack_from(each) for each in found] == [(3, 0), (3, 1)]
+    assert {len(each) for each in found} == {100}
+
+
+def test_name_tells_topics_of_different_contents_apart():
+    """A topic is never taken for one with other contents."""
+    shapes = [Contents(messages=5), Contents(messages=5, keys=Keys.ZIPF), Contents(messages=5, key_count=9),
+              Contents(messages=5, partitions=9), Contents(messages=5, value_bytes=99)]  # fmt: skip
+    assert len({each.name for each in shapes}) == len(shapes)

@@ -3,8 +3,11 @@ import io.confluent.parallelconsumer.ParallelConsumerOptions;
 import io.confluent.parallelconsumer.ParallelConsumerOptions.ProcessingOrder;
 import io.confluent.parallelconsumer.ParallelStreamProcessor;
 import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.MappedByteBuffer;
 import java.nio.channels.FileChannel;
+import java.time.Instant;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Properties;
@@ -18,14 +21,20 @@ public final class Harness {
     public static void main(String[] arguments) throws Exception {
         int[] bases = Arrays.stream(text("bases").split(",")).mapToInt(Integer::parseInt).toArray();
         long workNanos = Long.getLong("work.nanos");
-        MappedByteBuffer marks = marks();
+        MappedByteBuffer marks = mapped(text("marks"));
+        ByteBuffer times = text("times").isEmpty() ? null : mapped(text("times")).order(ByteOrder.nativeOrder());
         ParallelStreamProcessor<byte[], byte[]> processor = ParallelStreamProcessor.createEosStreamProcessor(options());
         processor.subscribe(List.of(text("topic")));
         Runtime.getRuntime().addShutdownHook(new Thread(processor::close));
         processor.poll(context -> {
+            double began = times == null ? 0 : now();
             work(workNanos);
             var message = context.getSingleConsumerRecord();
             int index = bases[message.partition()] + (int) message.offset();
+            if (times != null) {
+                times.putDouble(16 * index, began);
+                times.putDouble(16 * index + 8, now());
+            }
             marks.put(index, (byte) (marks.get(index) + 1));
         });
         Thread.currentThread().join();
@@ -37,17 +46,27 @@ public final class Harness {
         properties.put("group.id", text("group"));
         properties.put("auto.offset.reset", "earliest");
         properties.put("enable.auto.commit", "false");
-        properties.put("max.poll.records", Integer.getInteger("batch"));
+        if (Integer.getInteger("batch") != null) {
+            properties.put("max.poll.records", Integer.getInteger("batch"));
+        }
         var bytes = new ByteArrayDeserializer();
-        return ParallelConsumerOptions.<byte[], byte[]>builder()
+        var options = ParallelConsumerOptions.<byte[], byte[]>builder()
             .ordering(text("ordering").equals(KEY) ? ProcessingOrder.KEY : ProcessingOrder.UNORDERED)
-            .maxConcurrency(Integer.getInteger("concurrency"))
-            .consumer(new KafkaConsumer<>(properties, bytes, bytes))
-            .build();
+            .consumer(new KafkaConsumer<>(properties, bytes, bytes));
+        if (Integer.getInteger("concurrency") != null) {
+            options = options.maxConcurrency(Integer.getInteger("concurrency"));
+        }
+        return options.build();
     }
 
-    private static MappedByteBuffer marks() throws Exception {
-        try (RandomAccessFile file = new RandomAccessFile(text("marks"), "rw")) {
+    // Seconds since the epoch, as the drivers' clock has them.
+    private static double now() {
+        var instant = Instant.now();
+        return instant.getEpochSecond() + instant.getNano() / 1e9;
+    }
+
+    private static MappedByteBuffer mapped(String path) throws Exception {
+        try (RandomAccessFile file = new RandomAccessFile(path, "rw")) {
             return file.getChannel().map(FileChannel.MapMode.READ_WRITE, 0, file.length());
         }
     }
