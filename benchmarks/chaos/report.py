@@ -51,9 +51,8 @@ class Report:
             return report
         try:
             found = json.loads(path.read_text())
-            report.cases, report.soaks = (
-                [each for each in found[name] if _passed(each)] for name in ("cases", "soaks")
-            )
+            for documents, name in ((report.cases, "cases"), (report.soaks, "soaks")):
+                documents += [each for each in found[name] if _identity(each) and _passed(each)]
         except (ValueError, KeyError, TypeError) as error:
             raise ChaosError(f"{path} cannot be resumed, it is no report of chaos; remove it ({error})") from error
         return report

@@ -93,3 +93,11 @@ def test_a_file_that_is_no_report_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ChaosError, match=r"chaos\.json cannot be resumed, it is no report of chaos; remove it"):
         Report.resumed(path, CASES)
     assert path.read_text() == '{"something": "else"}'
+
+
+def test_a_report_of_another_shape_is_not_taken_up(tmp_path: Path) -> None:
+    """Its cases cannot be told apart, so nothing can be left out because of them."""
+    path = tmp_path / "chaos.json"
+    path.write_text('{"cases": [{"mode": "async", "failures": []}], "soaks": []}')
+    with pytest.raises(ChaosError, match="cannot be resumed"):
+        Report.resumed(path, CASES)

@@ -1,0 +1,90 @@
+"""Brokers that hold their connections and say nothing: a whole embedded Kafka, stopped by a signal."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+from confluent_kafka import Producer
+
+from consumer_runtime import ParallelConsumer, RuntimeSettings
+from consumer_runtime.contract.settings import AutoOffsetReset
+
+MESSAGES = 6_000
+SERVE = """
+import sys
+from consumer_runtime.embedded import EmbeddedKafka
+with EmbeddedKafka() as kafka:
+    kafka.create("orders")
+    print(kafka.bootstrap_servers, flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def embedded_kafka() -> Iterator[tuple[int, str]]:
+    """Run one in a process of its own; yields its pid and address."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", SERVE], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.pid, process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+def test_nothing_begins_once_the_group_may_have_given_all_to_others() -> None:
+    """Fetched messages are dropped when no broker answers for a session's time, instead of being run for nothing.
+
+    The client itself says that the partitions are lost then; when the brokers answer again, all messages run.
+    """
+    begun: list[tuple[int, int]] = []
+
+    seconds = 0.05
+
+    async def work(message) -> None:
+        begun.append((message.partition, message.offset))
+        await asyncio.sleep(seconds)
+
+    with embedded_kafka() as (pid, servers):
+        producer = Producer({"bootstrap.servers": servers})
+        for number in range(MESSAGES):
+            producer.produce("orders", b"", b"%d" % number)
+        assert producer.flush(30) == 0
+        settings = RuntimeSettings.for_kafka(
+            servers, topics=["orders"], consumer_group="g", execution={"max_in_flight": 10, "shutdown_grace_seconds": 5}
+        )
+        missed_soon = {"session.timeout.ms": 5_000}  # the embedded Kafka gathers a new group for 3 s
+        kafka = settings.source.kafka.model_copy(
+            update={"properties": missed_soon, "auto_offset_reset": AutoOffsetReset.EARLIEST}
+        )
+        source = settings.source.model_copy(update={"kafka": kafka})
+        consumer = ParallelConsumer(settings.model_copy(update={"source": source}), work)
+        thread = Thread(target=consumer.run, daemon=True)
+        thread.start()
+        wait_for(lambda: len(begun) > 100)
+        os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: not consumer.state().assigned_partitions)
+        at_most = len(begun)
+        assert at_most < MESSAGES, "the machine was so slow that nothing was left to hold back"
+        time.sleep(1.0)
+        assert len(begun) == at_most
+        seconds = 0.0
+        os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: len(set(begun)) == MESSAGES)
+        consumer.stop()
+        thread.join(30)
+        assert not thread.is_alive()
