@@ -6,7 +6,7 @@ before the start (`preflight`), the end of the log (`end_offsets`), properties (
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -23,10 +23,12 @@ from consumer_runtime.event_log import Event, EventLog
 from consumer_runtime.ledger import codec
 from consumer_runtime.ledger.offsets import SPAN_AT_MOST, PartitionOffsets
 from consumer_runtime.message import Message
+from consumer_runtime.sources.certificates import Certificates
+from consumer_runtime.sources.client_log import ClientLog
 from consumer_runtime.sources.commits import Commits
-from consumer_runtime.sources.end_offsets import EndOffsets
+from consumer_runtime.sources.end_offsets import EndOffsets, tell_deleted
 from consumer_runtime.sources.preflight import Preflight
-from consumer_runtime.sources.problems import problem, reason_of
+from consumer_runtime.sources.problems import is_over, problem, reason_of
 from consumer_runtime.sources.properties import (
     Properties,
     client_properties,
@@ -37,12 +39,12 @@ from consumer_runtime.sources.properties import (
 from consumer_runtime.sources.rebalance import Rebalance
 from consumer_runtime.sources.source import Fetched, Listener, Run
 from consumer_runtime.sources.stall import STALLED_AFTER_SECONDS, StallWatch
+from consumer_runtime.sources.until import Until
 from consumer_runtime.statistics import Statistics
 
 _TOPICS_FIELD = "spec.source.kafka.topics"
 _NARROW_CHARACTERS = codec.TEXT_CHARACTERS_AT_MOST * codec.NARROW_ABOVE_PERCENT // 100
 _LOG_EVERY_SECONDS = 10.0
-_TOLD_AGAIN_WITHIN_SECONDS = 60.0
 _FINAL = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.FENCED_INSTANCE_ID, KafkaError._FATAL)  # noqa: SLF001
 _NO_OFFSET = (KafkaError._NO_OFFSET, KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)  # noqa: SLF001
 
@@ -53,9 +55,20 @@ class KafkaSource:
     """A member of a consumer group, with the ledger of each partition that it holds."""
 
     def __init__(
-        self, settings: KafkaSettings, statistics: Statistics, *, is_stopping: Callable[[], bool] = lambda: False
+        self,
+        settings: KafkaSettings,
+        statistics: Statistics,
+        *,
+        is_stopping: Callable[[], bool] = lambda: False,
+        until: Until | None = None,
+        on_done: Callable[[], None] = lambda: None,
     ) -> None:
-        """Translate settings; raises StartFailure (InvalidSettings) for a property that is refused."""
+        """Translate settings; raises StartFailure (InvalidSettings) for a property that is refused.
+
+        With `until` nothing is taken beyond it, and `on_done` is called when all before it is finished.
+        """
+        self._until = until
+        self._on_done = on_done
         self.problem: StartError | None = None
         self.assignments: dict[tuple[str, int], PartitionOffsets] = {}
         self._settings = settings
@@ -71,6 +84,7 @@ class KafkaSource:
         self._only_topic = settings.topics[0] if len(settings.topics) == 1 else None
         self._paused: set[PartitionOffsets] = set()
         self._stalls = StallWatch()
+        self._certificates = Certificates(self._properties)
         self._consumer: Consumer | None = None
         self._rebalance: Rebalance | None = None
         self._end_offsets: EndOffsets | None = None
@@ -91,12 +105,14 @@ class KafkaSource:
             events=self._events,
         )
         self.assignments = self._rebalance.assignments
+        self._join(self._rebalance, consumer, admin)
+
+    def _join(self, rebalance: Rebalance, consumer: Consumer, admin: AdminClient) -> None:
         committed_only = self._properties.get("isolation.level", "read_committed") == "read_committed"
         self._end_offsets = EndOffsets(admin, lambda: tuple(self.assignments), is_committed_only=committed_only)
         self._end_offsets.start()
-        self._rebalance.on_change = self._end_offsets.ask_soon
+        rebalance.on_change = self._end_offsets.ask_soon
         topics = [self._settings.topic_pattern] if self._settings.topic_pattern else self._settings.topics
-        rebalance = self._rebalance
         consumer.subscribe(topics, on_assign=rebalance.assign, on_revoke=rebalance.revoke, on_lost=rebalance.lose)
 
     def preflight(self, admin: AdminClient | None = None) -> Preflight:
@@ -154,18 +170,41 @@ class KafkaSource:
         """Commit what is due, fetch anew what stalls, and see whether a problem is over."""
         consumer = self._require_consumer()
         self._commits.tick(consumer, list(self.assignments.values()), now)
+        if self._until is not None and self._until.is_done(self.assignments.values()):
+            self._on_done()
         if self._end_offsets is None:
             return
-        if self.problem is not None and _is_over(self.problem, self._problem_at, self._end_offsets.answered_at, now):
+        if self.problem is not None and is_over(self.problem, self._problem_at, self._end_offsets.answered_at, now):
             _log.info("problem over", reason=self.problem.reason.value)
             self._report(None)
         if self._end_offsets.earliest is not self._earliest:
             self._earliest = self._end_offsets.earliest
-            _tell_deleted(self.assignments.values(), self._earliest)
+            tell_deleted(self.assignments.values(), self._earliest)
         if now - self._end_offsets.answered_at < STALLED_AFTER_SECONDS:
             fetched = [each for each in self.assignments.values() if each not in self._paused]
             for each in self._stalls.stalled(fetched, self._end_offsets.latest, now):
                 _fetch_anew(consumer, each)
+        if self._rebalance is not None and self._certificates.changed(now):
+            self._renew(self._rebalance, now)
+
+    def _renew(self, rebalance: Rebalance, now: float) -> None:
+        """Join again with a client that has read the new certificates, as after an orderly revoke.
+
+        Static members keep their partitions by that, and dynamic ones cost the group a rebalance.
+        """
+        try:
+            consumer, admin = self._clients()
+        except StartFailure as failure:
+            _log.warning("new certificates cannot be used yet", error=failure.error.remedy)
+            self._certificates.forget()
+            return
+        _log.info("certificates changed: the group is joined with them")
+        held = [TopicPartition(*each) for each in self.assignments]
+        rebalance.revoke(self._require_consumer(), held)
+        self.close(now)
+        rebalance.is_closing = False
+        self._consumer = consumer
+        self._join(rebalance, consumer, admin)
 
     def committed(self, assignment: PartitionOffsets) -> int:
         """Return the acknowledged offset, or where the assignment began."""
@@ -205,8 +244,8 @@ class KafkaSource:
     def _clients(self) -> tuple[Consumer, AdminClient]:
         callbacks = {"on_commit": self._commits.answered, "error_cb": self._on_error, "stats_cb": self._on_statistics}
         try:
-            consumer = Consumer(self._properties | callbacks, logger=_ClientLog())
-            admin = AdminClient(self._admin_properties(), logger=_ClientLog())
+            consumer = Consumer(self._properties | callbacks, logger=ClientLog())
+            admin = AdminClient(self._admin_properties(), logger=ClientLog())
         except (KafkaException, TypeError, ValueError) as error:
             if isinstance(error, KafkaException) and reason_of(error.args[0]) is StartReason.AUTHENTICATION_FAILED:
                 raise StartFailure(problem(error.args[0], self._settings)) from error  # no token within 10 s
@@ -259,6 +298,10 @@ class KafkaSource:
 
     def _end_run(self, fetched: Fetched, assignment: PartitionOffsets | None, messages: list[Message]) -> None:
         """Book a run as arrived, without what was finished before it came."""
+        if assignment is not None and messages and self._until is not None:
+            found, messages = len(messages), self._until.within(assignment, messages)
+            if len(messages) < found:
+                self.pause([assignment])
         if assignment is None or not messages:
             return
         first, last = messages[0].offset, messages[-1].offset
@@ -317,32 +360,6 @@ class KafkaSource:
         self._problem_at = time.monotonic()
         if found is not None and self._end_offsets is not None:
             self._end_offsets.doubt()
-
-
-class _ClientLog:
-    """librdkafka's own log lines, as structured ones."""
-
-    def log(self, level: int, message: str, *arguments: object) -> None:
-        """Take a line at a level of the standard library."""
-        _log.log(level, "librdkafka", line=message % arguments if arguments else message)
-
-
-def _is_over(problem: StartError, told_at: float, answered_at: float, now: float) -> bool:
-    """Connections are well again once a broker has answered; what else it was would have been told again by now."""
-    if problem.reason in (StartReason.BROKER_UNREACHABLE, StartReason.AUTHENTICATION_FAILED):
-        return answered_at > told_at
-    return now - told_at > _TOLD_AGAIN_WITHIN_SECONDS
-
-
-def _tell_deleted(assignments: Iterable[PartitionOffsets], earliest: dict[tuple[str, int], int]) -> None:
-    """Say what retention deleted before it was consumed: the client itself goes on behind it without a word."""
-    for each in assignments:
-        deleted = earliest.get((each.topic, each.partition), 0) - each.start
-        if deleted > 0:
-            _log.error(
-                "messages deleted before they were consumed", topic=each.topic, partition=each.partition,
-                messages=deleted, remedy="raise the topic's retention, or consume faster",
-            )  # fmt: skip
 
 
 def _fetch_anew(consumer: Consumer, assignment: PartitionOffsets) -> None:
