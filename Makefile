@@ -62,6 +62,9 @@ bench-gate: $(STAMP) ## Rates and p99 of a small matrix against this machine's s
 bench-figures: $(STAMP) ## Cost over size, memory, idling, members, kills: figures with targets; build/figures.json
 	$(BIN)/python -m benchmarks.figures $(ARGS)
 
+bench-tuner: $(STAMP) ## Compare the tuner with a grid search, every workload in virtual time (5 minutes); build/autotune.json
+	$(BIN)/python -m benchmarks.autotune --simulate --jobs 2 $(ARGS)
+
 image: $(STAMP) ## Build both container images with buildah and give them to the testbed's node
 	$(BIN)/python -m testbed image $(ARGS)
 
