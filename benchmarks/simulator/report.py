@@ -1,9 +1,12 @@
 """The columns of one tuned run beside its oracle: rates, knobs, steps, and what must not have happened."""
 
+from collections.abc import Callable
 from typing import Any
 
-from benchmarks.simulator.loop import Ours, Run, run, steps
+from benchmarks.simulator.loop import Look, Ours, Run, Static, run, steps
 from benchmarks.simulator.oracle import MEASURED_SHARE, Oracle
+from benchmarks.simulator.steadiness import changes_after_convergence, longest_below, windows_to_converge
+from benchmarks.simulator.targets import missed, steps_allowed
 from benchmarks.simulator.workload import Knobs, Workload
 from parallel_consumer_operator.tuning.decision import Gate, Rollback, Step
 
@@ -11,25 +14,42 @@ COUNTS_FROM = 2.0
 """A workload counts when the oracle carries at least so many times what the start does."""
 
 
-def report(workload: Workload) -> dict[str, Any]:
-    """Return the columns of a workload's simulated run."""
-    oracle = Oracle(workload)
-    start, best = oracle.attempt(workload.start), oracle.best()
+def report(workload: Workload, told: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Return the columns of a workload's simulated run; `told` hears what is being done."""
+    told("start")
+    start = run(workload, Static())
+    told("tuner")
     tuned = run(workload, Ours(workload))
-    begin, end = workload.seconds * (1 - MEASURED_SHARE), workload.seconds
-    rate = tuned.rate(begin, end)
-    counts = start.rate * COUNTS_FROM <= best.rate
-    latency = tuned.latency_p99(begin, end) or 0.0
+    told("grid search")
+    oracle = Oracle(workload)
+    best = oracle.best()
+    row = _compared(workload, tuned, start, run(workload, Static(), knobs=best.knobs), best.knobs)
+    row |= columns(tuned)
+    row["details"] = {
+        "rules": folded([str(look.decision.reason) for look in tuned.looks if look.decision and _changes(look)]),
+        "seconds_below_start": longest_below(tuned, start),
+        "steps_allowed": steps_allowed(workload, best.knobs),
+        "tries": oracle.tries,
+    }
+    row["missed"] = missed(workload, row, best.knobs)
+    return row
+
+
+def _compared(workload: Workload, tuned: Run, start: Run, best: Run, knobs: Knobs) -> dict[str, Any]:
+    """Return what is compared: each run from the workload's begin, over its last part."""
+    part = (workload.seconds * (1 - MEASURED_SHARE), workload.seconds)
+    start_rate, rate, best_rate = start.rate(*part), tuned.rate(*part), best.rate(*part)
+    latency, least = tuned.latency_p99(*part) or 0.0, best.latency_p99(*part) or 0.0
+    counts = start_rate * COUNTS_FROM <= best_rate and best_rate > 0
     return {
         "workload": workload.name,
-        "start_rate": round(start.rate, 1),
-        "oracle_rate": round(best.rate, 1),
-        "oracle_knobs": named(best.knobs),
+        "start_rate": round(start_rate, 1),
+        "oracle_rate": round(best_rate, 1),
+        "oracle_knobs": named(knobs),
         "tuned_rate": round(rate, 1),
         "tuned_knobs": named(tuned.knobs),
-        "ratio": round(rate / best.rate, 3) if counts and best.rate > 0 else None,
-        "latency_p99_ratio": round(latency / best.latency_p99, 2) if best.latency_p99 > 0 else None,
-        **columns(tuned),
+        "ratio": round(rate / best_rate, 3) if counts else None,
+        "latency_p99_ratio": round(latency / least, 2) if least > 0 else None,
     }
 
 
@@ -40,25 +60,20 @@ def named(knobs: Knobs) -> dict[str, int]:
 
 def columns(tuned: Run) -> dict[str, Any]:
     """Return the columns that need no oracle."""
-    changes, window = steps(tuned), tuned.workload.bench.behavior.window_seconds
-    raises = [moment for moment, action in changes if isinstance(action, Step) and action.to_value > action.from_value]
-    converged = raises[-1] if raises else 0.0
+    changes = steps(tuned)
     return {
         "steps_applied": sum(isinstance(action, Step) for _, action in changes),
         "rollbacks": sum(isinstance(action, Rollback) for _, action in changes),
-        "windows_to_converge": round(converged / window, 1),
-        "changes_after_convergence": sum(converged + 2 * window < moment for moment, _ in changes),
+        "windows_to_converge": windows_to_converge(tuned),
+        "changes_after_convergence": changes_after_convergence(tuned),
         "bound_violations": bound_violations(tuned),
         "raised_while_frozen": raised_while_frozen(tuned),
         "seconds_over_objective": seconds_over_objective(tuned),
-        "rules": folded(
-            [str(look.decision.reason) for look in tuned.looks if look.decision and _changes(look.decision.action)]
-        ),
     }
 
 
-def _changes(action: object) -> bool:
-    return isinstance(action, Step | Rollback)
+def _changes(look: Look) -> bool:
+    return look.decision is not None and isinstance(look.decision.action, Step | Rollback)
 
 
 def bound_violations(tuned: Run) -> int:

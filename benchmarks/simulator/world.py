@@ -3,18 +3,22 @@
 Seeded: the same workload, seed and knob changes give the same history. It decides nothing about knobs.
 """
 
-import heapq
 import itertools
 import random
+import sys
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 from benchmarks.simulator.draws import KeyDraws, service_seconds
-from benchmarks.simulator.pod import POLL_SECONDS, Message, Pod
+from benchmarks.simulator.pod import POLL_CPU_SECONDS, POLL_SECONDS, TURNAROUND_SECONDS, WAKE_SECONDS, Message, Pod
 from benchmarks.simulator.workload import Fault, FaultKind, Knobs, Workload
+from consumer_runtime.contract.settings import Mode
 
 IDLE_SECONDS = 0.005
 """Between two polls with nothing to fetch."""
+SHORT_POLL_SECONDS = 0.002
+"""After one that did not come back full: the runtime waits for a completion, or 1 ms (runtime design)."""
 APPLY_SECONDS = 0.5
 """From a knob's change to its effect in the pods (design: p50 0.12 s for the file, and the operator's pass)."""
 REBALANCE_SECONDS = 3.0
@@ -72,6 +76,10 @@ class World:
         self._arrived_until = begin
         self._cpu = workload.service.cpu_ms / 1_000
         self._waits_downstream = workload.service.latency_ms_p50 > 0
+        turnaround, has_pool = TURNAROUND_SECONDS[workload.mode], workload.mode in {Mode.THREAD, Mode.PROCESS}
+        self._loop_turnaround, self._pool_turnaround = (0.0, turnaround) if has_pool else (turnaround, 0.0)
+        self._knee = workload.service.knee or sys.maxsize
+        self._strained = (1.0, 0.0)
         self._assign()
         self._plan()
 
@@ -81,19 +89,22 @@ class World:
         """Let everything happen up to a moment."""
         events = self._events
         while events and events[0][0] <= until:
-            self.now, _, action, arguments = heapq.heappop(events)
+            self.now, _, action, arguments = heappop(events)
             action(*arguments)
         self.now = until
         self._arrive()
 
     def _at(self, moment: float, action: Callable[..., None], *arguments: Any) -> None:
-        heapq.heappush(self._events, (moment, next(self._order), action, arguments))
+        heappush(self._events, (moment, next(self._order), action, arguments))
 
     def _plan(self) -> None:
         for index in range(len(self.pods)):
             self._at(self.now, self._poll, index, self.pods[index])
         self._at(self.now, self._ask_end_offsets)
         for fault in self.workload.faults:
+            if fault.kind is FaultKind.DOWNSTREAM:
+                for moment in (fault.at, fault.end):
+                    self._at(max(moment, self.now), self._weather)
             if fault.at < self.now:
                 continue
             if fault.kind is FaultKind.STUCK_PARTITION:
@@ -112,9 +123,9 @@ class World:
         self._at(self.applied_at, self._apply, dict(knobs))
 
     def _apply(self, knobs: Knobs) -> None:
-        for index, pod in enumerate(self.pods):
+        for pod in self.pods:
             pod.apply(knobs)
-            self._start(index, pod)
+            self._start(pod)
 
     def _new_pod(self) -> Pod:
         return Pod(mode=self.workload.mode, cpu=self.workload.pods.cpu, knobs=self.knobs)
@@ -151,22 +162,29 @@ class World:
                 self._assigned[there[(number + self._turned) % len(there)]].append(number)
 
     def _poll(self, index: int, pod: Pod) -> None:
-        if pod is not self.pods[index]:
+        if pod.gone:
             return
-        wanted = pod.wanted() if self.now >= self._held_until and self.now >= pod.alive_from else 0
-        taken = self._take(index, pod, wanted) if wanted else 0
+        wanted, of = 0, self._assigned[index]
+        if self.now >= self._held_until and self.now >= pod.alive_from:
+            wanted, of = pod.wanted(self.now, of)
+        taken = self._take(of, pod, wanted) if wanted else 0
         if wanted:
             pod.counters.polled += taken
             pod.counters.asked += wanted
-            pod.spend(self.now, POLL_SECONDS)
-        pause = POLL_SECONDS + self._broker_seconds() if taken else IDLE_SECONDS
+            pod.spend(self.now, POLL_CPU_SECONDS)
+        pause = self._until_next_poll(taken, wanted)
         self._at(self.now + pause, self._poll, index, pod)
         if taken:
-            self._start(index, pod)
+            self._start(pod)
 
-    def _take(self, index: int, pod: Pod, wanted: int) -> int:
+    def _until_next_poll(self, taken: int, wanted: int) -> float:
+        if not taken:
+            return IDLE_SECONDS
+        return (POLL_SECONDS if taken == wanted else SHORT_POLL_SECONDS) + self._broker_seconds()
+
+    def _take(self, mine: list[int], pod: Pod, wanted: int) -> int:
         self._arrive()
-        mine, left = self._assigned[index], wanted
+        left = wanted
         ahead = [(int(self.partitions[number].arrived) - self.partitions[number].taken, number) for number in mine]
         ahead.sort()
         # Each takes its part of the batch, the fuller ones what others leave.
@@ -180,51 +198,67 @@ class World:
 
     # -- handling ------------------------------------------------------------------------------------------------------
 
-    def _start(self, index: int, pod: Pod) -> None:
-        for message in pod.startable(self.now):
-            self._begin(index, pod, message)
-
-    def _begin(self, index: int, pod: Pod, message: Message) -> None:
-        begun, done = pod.compute(self.now, self._cpu)
-        message.begun_at = begun
-        failed = False
-        if self._waits_downstream:
-            factor, errors = self._strain()
-            self._downstream_active += 1
-            done += next(self._waits) * factor
-            failed = errors > 0 and self._chance.random() * 100 < errors
-        self._at(done, self._return, index, pod, message, failed)
+    def _start(self, pod: Pod) -> None:
+        now, cpu, order, events, turnaround = self.now, self._cpu, self._order, self._events, self._loop_turnaround
+        for message in pod.startable(now):
+            begun, done = pod.compute(now, cpu)
+            failed = False
+            if self._waits_downstream:
+                factor, errors = self._strain()
+                self._downstream_active += 1
+                done += next(self._waits) * factor + WAKE_SECONDS
+                failed = errors > 0 and self._chance.random() * 100 < errors
+            # The turnaround is no part of the call, though it ends after it; a pool's worker does not wait for it.
+            message.begun_at = begun + turnaround
+            heappush(events, (done + turnaround, next(order), self._return, (pod, message, failed)))
 
     def _strain(self) -> tuple[float, float]:
         """Return the latency factor and the error percentage that a call meets now."""
-        factor, errors, service = 1.0, 0.0, self.workload.service
-        if service.knee is not None and self._downstream_active >= service.knee:
-            factor, errors = service.beyond_knee.latency_factor, service.beyond_knee.error_percent
-        for fault in self._active(FaultKind.DOWNSTREAM):
-            factor, errors = factor * fault.latency_factor, max(errors, fault.error_percent)
-        return factor, errors
+        strained = self._strained
+        if self._downstream_active < self._knee:
+            return strained
+        beyond = self.workload.service.beyond_knee
+        return strained[0] * beyond.latency_factor, max(strained[1], beyond.error_percent)
 
-    def _return(self, index: int, pod: Pod, message: Message, failed: bool) -> None:  # noqa: FBT001 - an event's argument
+    def _weather(self) -> None:
+        """Note what the downstream suffers from by itself, from now on."""
+        active = self._active(FaultKind.DOWNSTREAM)
+        factor, errors = 1.0, 0.0
+        for fault in active:
+            factor, errors = factor * fault.latency_factor, max(errors, fault.error_percent)
+        self._strained = (factor, errors)
+
+    def _return(self, pod: Pod, message: Message, failed: bool) -> None:  # noqa: FBT001 - an event's argument
         if self._waits_downstream:
             self._downstream_active -= 1
-        if pod is not self.pods[index]:
+        if pod.gone:
             return
         pod.returned(message, self.now)
+        if self._pool_turnaround:
+            self._at(self.now + self._pool_turnaround, self._settle, pod, message, failed)
+            self._start(pod)
+        else:
+            self._settle(pod, message, failed)
+
+    def _settle(self, pod: Pod, message: Message, failed: bool) -> None:  # noqa: FBT001 - an event's argument
+        if pod.gone:
+            return
+        pod.in_flight -= 1
         if failed and message.attempt <= MAX_RETRIES:
             pod.counters.retries += 1
             backoff = BACKOFF_SECONDS * 2.0 ** (message.attempt - 1)
             message.attempt += 1
-            self._at(self.now + backoff, self._retry, index, pod, message)
+            self._at(self.now + backoff, self._retry, pod, message)
         else:
             pod.counters.failed += failed
             pod.finished(message, self.now)
             self.partitions[message.partition].done += 1
-        self._start(index, pod)
+        self._start(pod)
 
-    def _retry(self, index: int, pod: Pod, message: Message) -> None:
-        if pod is self.pods[index]:
+    def _retry(self, pod: Pod, message: Message) -> None:
+        if not pod.gone:
             pod.ready.appendleft(message)
-            self._start(index, pod)
+            self._start(pod)
 
     # -- faults --------------------------------------------------------------------------------------------------------
 
@@ -271,6 +305,7 @@ class World:
                 mine[place % len(mine)].taken -= 1
         fresh = self._new_pod()
         fresh.alive_from = self.now + RESTART_SECONDS
+        old.gone = True
         self.pods[index] = fresh
         self._rebalance()
         self._at(fresh.alive_from, self._rebalance)

@@ -67,9 +67,9 @@ async def run(plan: Plan, console: Console) -> bool:
         kafka["bootstrapServers"] = _kafka(plan, kafka["topics"], stack).split(",")
         server = _prometheus(plan, stack)
         machine = Machine(consumer, given, plan.directory, module_path=(plan.path.parent.resolve(), Path.cwd()))
-        await stack.enter_async_context(_operated(machine, server, plan.prometheus_url or _address(server)))
+        await stack.enter_async_context(operated(machine, server, plan.prometheus_url or _address(server)))
         console.print(f"Pods' logs and settings: {plan.directory}")
-        await _until_ready(machine)
+        await until_ready(machine)
         generator = _generator(plan, kafka)
         recorder = await _watch(machine, generator, plan)
     if generator is None:
@@ -101,7 +101,7 @@ def _address(server: PrometheusServer | None) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _operated(machine: Machine, server: PrometheusServer | None, prometheus_url: str) -> AsyncIterator[None]:
+async def operated(machine: Machine, server: PrometheusServer | None, prometheus_url: str) -> AsyncIterator[None]:
     """Keep the operator's loop going over the machine, and Prometheus' targets in step with its pods."""
     prometheus = Prometheus()
     metrics = OperatorMetrics()
@@ -124,7 +124,7 @@ async def _operated(machine: Machine, server: PrometheusServer | None, prometheu
         await machine.close()
 
 
-async def _until_ready(machine: Machine) -> None:
+async def until_ready(machine: Machine) -> None:
     """Wait for Ready; raises RunFailedError with what the operator says is wrong."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
@@ -156,7 +156,7 @@ async def _watch(machine: Machine, generator: LoadGenerator | None, plan: Plan) 
                     second = time.monotonic() - begun
                     if plan.seconds_at_most is not None and second > plan.seconds_at_most:
                         break
-                    pages = [(pod.manifest(), await _page(session, pod)) for pod in machine.running]
+                    pages = [(pod.manifest(), await page(session, pod)) for pod in machine.running]
                     recorder.add(second, machine.consumer, pages)
                     await asyncio.sleep(LOOK_SECONDS)
             finally:
@@ -172,7 +172,8 @@ def _finished(recorder: Recorder, generator: LoadGenerator | None) -> bool:
     return last.backlog == 0 and last.processed >= generator.sent
 
 
-async def _page(session: aiohttp.ClientSession, pod: LocalPod) -> str:
+async def page(session: aiohttp.ClientSession, pod: LocalPod) -> str:
+    """Return a pod's metrics; empty when it does not answer."""
     try:
         async with session.get(f"http://{pod.address}{contract.METRICS_PATH}") as answer:
             return await answer.text() if answer.ok else ""

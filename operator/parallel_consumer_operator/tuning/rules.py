@@ -47,8 +47,12 @@ HOT = 0.5
 """A partition with more than this share of the backlog is called hot."""
 NEVER = 0.01
 """A limit reached for less than this share of the time was not reached."""
+MOST = 1e6
+"""No knob and no number of replicas goes so far; a rate near 0 would ask for more than a number can say."""
 SPARE = 1.25
 """What lowering leaves above the long window's maximum."""
+WORTH_LOWERING = 0.6
+"""Only so small a share of the present value is worth a step down: idle room costs little (decision 10)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +120,13 @@ def cpu_bound(cycle: Cycle, seen: Measurement) -> Finding:
 
 
 def fetch_starved(cycle: Cycle, seen: Measurement) -> Finding:
-    """Behind, workers idle, and polls come back full: take more per poll."""
-    starved = seen.poll_fill >= POLLS_FULL and not limit_reached(cycle, seen) and not workers_busy(cycle, seen)
+    """Behind, workers idle, polls come back full, and nothing waits in memory: take more per poll.
+
+    With messages waiting and no limit reached it is their keys that wait for each other; a poll of more brings more of
+    the same keys.
+    """
+    idle = not limit_reached(cycle, seen) and not workers_busy(cycle, seen)
+    starved = idle and seen.poll_fill >= POLLS_FULL and seen.queued <= _places(cycle, seen)
     if not behind(cycle, seen) or not starved or not cpu_headroom(cycle, seen):
         return None
     text = f"{_lag_text(cycle, seen)}, polls are {seen.poll_fill:.0%} full and workers idle"
@@ -175,12 +184,16 @@ def overprovisioned(cycle: Cycle, seen: Measurement) -> Finding:
     if cycle.has_pool:
         pool = cycle.value(Knob.WORKER_POOL_SIZE)
         needed = max(1, math.ceil(pool * busy_share(cycle, seen.busy_long, seen) / WORKERS_BUSY * SPARE))
-        if needed < pool:
+        if needed <= WORTH_LOWERING * pool:
             text = f"{seen.busy_long:.1f} of {pool * seen.pods} workers were busy over the long window"
             return Proposal(Rule.OVERPROVISIONED, Knob.WORKER_POOL_SIZE, needed, needed, text)
     value, needed = cycle.value(Knob.MAX_IN_FLIGHT), max(1, math.ceil(seen.in_flight_peak_long * SPARE))
     text = f"at most {seen.in_flight_peak_long:.0f} of {value} were in flight in any pod over the long window"
-    return Proposal(Rule.OVERPROVISIONED, Knob.MAX_IN_FLIGHT, needed, needed, text) if needed < value else None
+    return (
+        Proposal(Rule.OVERPROVISIONED, Knob.MAX_IN_FLIGHT, needed, needed, text)
+        if needed <= WORTH_LOWERING * value
+        else None
+    )
 
 
 def on_its_way(cycle: Cycle, seen: Measurement) -> Finding:
@@ -190,6 +203,8 @@ def on_its_way(cycle: Cycle, seen: Measurement) -> Finding:
     if seen.rate >= required_rate(cycle, seen):
         return _catching_up(cycle, seen)
     text = f"{_lag_text(cycle, seen)}, and no limit of ours is reached"
+    if seen.queued > _places(cycle, seen):
+        text += f"; {seen.queued:.0f} messages in memory wait for others of their keys: more keys would help"
     if seen.hottest_share > HOT:
         text += f"; {seen.hottest_share:.0%} of the backlog is in {seen.hottest_partition}: a hot key or partition"
     return Note(Quiet.NO_RULE, text)
@@ -212,15 +227,25 @@ def _raise(cycle: Cycle, seen: Measurement, rule: Rule, knob: Knob, text: str) -
     if seen.rate >= needed:
         return _catching_up(cycle, seen)
     value = cycle.value(knob)
-    ideal = max(value + 1, math.ceil(value * HEADROOM * needed / seen.rate)) if seen.rate > 0 else value + 1
+    ideal = max(value + 1, math.ceil(_scaled(value * HEADROOM, needed, seen.rate)))
     wanted = min(ideal, math.ceil(value * FACTORS[cycle.memory.paces.of(knob)]))
     return Proposal(rule, knob, wanted, ideal, f"{text}; {needed:.0f}/s are needed")
+
+
+def _scaled(amount: float, needed: float, rate: float) -> float:
+    """Return what carries the needed rate when an amount carries this one; 0 where there is none to go by."""
+    return min(MOST, amount * needed / rate) if rate > 0 else 0.0
 
 
 def _catching_up(cycle: Cycle, seen: Measurement) -> Note:
     gain = max(seen.rate - seen.arrivals, 1e-9)
     text = f"{_lag_text(cycle, seen)}, and shrinking by {gain:.0f}/s: gone in {seen.backlog / gain:.0f} s"
     return Note(Quiet.CATCHING_UP, text)
+
+
+def _places(cycle: Cycle, seen: Measurement) -> float:
+    """Return how many messages may be in flight in all pods."""
+    return cycle.value(Knob.MAX_IN_FLIGHT) * max(1, seen.pods)
 
 
 def _service_growth(seen: Measurement) -> float:
@@ -250,7 +275,7 @@ def _lag_long(seen: Measurement) -> float:
 
 
 def _more_pods(cycle: Cycle, seen: Measurement) -> str:
-    needed = math.ceil(max(1, seen.pods) * required_rate(cycle, seen) / seen.rate) if seen.rate > 0 else seen.pods + 1
+    needed = max(seen.pods + (seen.rate <= 0), math.ceil(_scaled(seen.pods, required_rate(cycle, seen), seen.rate)))
     text = f"about {needed} replicas are needed"
     return f"{text}, and as many partitions (there are {seen.partitions})" if needed > seen.partitions else text
 

@@ -15,7 +15,7 @@ from parallel_consumer_operator.tuning.decision import Hold, Recommend, Rollback
 from parallel_consumer_operator.tuning.observation import Measurement, Window
 from parallel_consumer_operator.tuning.tuner import decide
 
-amounts = st.one_of(st.just(0.0), st.floats(0, 1e9), st.floats(0, 1e-6))
+amounts = st.one_of(st.just(0.0), st.floats(0, 1e9), st.floats(0, 1e-6), st.just(5e-324))
 shares = st.floats(0, 1)
 FIGURES: dict[str, st.SearchStrategy[Any]] = {
     "pods": st.integers(0, 3),

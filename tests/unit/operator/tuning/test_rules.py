@@ -29,7 +29,7 @@ STEPS = [
         seen(service_seconds=0.2, in_flight=95),
         None,
     ),
-    ("FetchStarved", "pollBatchSize", 100, 200, {}, seen(limit_full=0, backpressure=0, in_flight=4), None),
+    ("FetchStarved", "pollBatchSize", 100, 200, {}, seen(limit_full=0, backpressure=0, in_flight=4, queued=9), None),
     ("LimitBinding", "maxInFlight", 16, 32, {}, seen(), None),
     ("LimitBinding", "maxInFlight", 16, 24, {}, seen(arrivals=800.0, rate=800.0, backlog=100_000), None),
     ("WorkersBusy", "workerPoolSize", 4, 8, {}, BUSY_POOL, THREAD),
@@ -72,6 +72,12 @@ SILENT = [
     ("one interpreter uses one core of four", rules.limit_binding, seen(cpu_cores=1.0, cpu_limit_cores=4), None),
     ("workers are the limit", rules.limit_binding, BUSY_POOL, THREAD),
     ("polls not full", rules.fetch_starved, seen(limit_full=0, backpressure=0, in_flight=4, poll_fill=0.5), None),
+    (
+        "messages wait in memory for others of their keys",
+        rules.fetch_starved,
+        seen(limit_full=0, backpressure=0, in_flight=4, queued=17),
+        None,
+    ),
     ("service time usual", rules.downstream_saturated, seen(), None),
     ("service time 1.5 x", rules.downstream_saturated, seen(service_seconds=0.03), None),
     ("rate higher", rules.downstream_saturated, seen(service_seconds=0.05, rate=900.0), None),
@@ -87,6 +93,7 @@ SILENT = [
     ("pausing under backlog is how a limit works", rules.thrash, seen(pauses_per_second=9), None),
     ("gaps without a rebalance", rules.thrash, idle(gaps=10, gaps_slope=1), None),
     ("catching up", rules.overprovisioned, idle(backlog_peak_long=10_000), None),
+    ("little room is not idleness", rules.overprovisioned, idle(in_flight_peak_long=8), None),
     ("limit was reached lately", rules.overprovisioned, idle(limit_full_long=0.02), None),
 ]
 

@@ -1,0 +1,82 @@
+"""A workload as a ParallelConsumer: the same knobs, bounds, objective and windows as the simulator's. Pure."""
+
+import json
+from typing import Any
+
+from benchmarks.real.errors import RealRunError
+from benchmarks.real.handlers import VARIABLE
+from benchmarks.simulator.loop import TASK_TIMEOUT_MS
+from benchmarks.simulator.workload import Knobs, Workload
+from benchmarks.simulator.world import BACKOFF_SECONDS, MAX_RETRIES
+from consumer_runtime.contract.settings import Mode
+from parallel_consumer_operator.resource.tuning import Knob, TuningMode
+
+SCRAPE_SECONDS = 2
+"""Of the pods' own interval; the windows of the workload files are ten seconds."""
+
+
+def require_possible(workload: Workload) -> None:
+    """Raise RealRunError for what only the simulator can do."""
+    if workload.faults:
+        kind = workload.faults[0].kind.value
+        raise RealRunError(f"{workload.name}: faults: {kind} happens only with --simulate; take the faults out")
+    if workload.service.knee is not None and workload.mode is not Mode.ASYNC:
+        raise RealRunError(f"{workload.name}: service.knee: real runs have it in mode async only, not {workload.mode}")
+
+
+def manifest(workload: Workload, *, topic: str, group: str, knobs: Knobs, mode: TuningMode) -> dict[str, Any]:
+    """Return the resource that runs a workload with these knobs."""
+    attribute = "handle_async" if workload.mode is Mode.ASYNC else "handle"
+    return {
+        "apiVersion": "parallelconsumer.dev/v1alpha1",
+        "kind": "ParallelConsumer",
+        "metadata": {"name": "workload", "namespace": "default"},
+        "spec": {
+            "replicas": workload.pods.count,
+            "source": {"kafka": {"bootstrapServers": ["kafka:9092"], "topics": [topic], "consumerGroup": group,
+                                 "autoOffsetReset": "earliest"}},
+            "handler": {"entrypoint": f"benchmarks.real.handlers:{attribute}",
+                        "env": [{"name": VARIABLE, "value": json.dumps(_service(workload))}]},
+            "execution": _execution(workload, knobs),
+            "retry": {"maxRetries": MAX_RETRIES, "backoffMs": round(BACKOFF_SECONDS * 1_000)},
+            "deadLetter": {"enabled": False},
+            "tuning": _tuning(workload, mode),
+            "monitoring": {"podMonitor": {"interval": f"{SCRAPE_SECONDS}s"}},
+        },
+    }  # fmt: skip
+
+
+def _execution(workload: Workload, knobs: Knobs) -> dict[str, Any]:
+    execution: dict[str, Any] = {
+        "mode": workload.mode.value,
+        "maxInFlight": knobs[Knob.MAX_IN_FLIGHT],
+        "pollBatchSize": knobs[Knob.POLL_BATCH_SIZE],
+        "taskTimeoutMs": TASK_TIMEOUT_MS,
+    }
+    if workload.mode in {Mode.THREAD, Mode.PROCESS}:
+        execution["workerPoolSize"] = knobs[Knob.WORKER_POOL_SIZE]
+    return execution
+
+
+def _tuning(workload: Workload, mode: TuningMode) -> dict[str, Any]:
+    knobs = {knob.value: {"min": low, "max": high} for knob, (low, high) in workload.bounds.items()}
+    if workload.mode not in {Mode.THREAD, Mode.PROCESS}:
+        del knobs[Knob.WORKER_POOL_SIZE.value]
+    return {
+        "mode": mode.value,
+        "objective": workload.objective.model_dump(by_alias=True, exclude_none=True),
+        "knobs": knobs,
+        "behavior": workload.bench.behavior.model_dump(by_alias=True),
+        "verify": workload.bench.verification.model_dump(by_alias=True),
+    }
+
+
+def _service(workload: Workload) -> dict[str, Any]:
+    service = workload.service
+    own: dict[str, Any] = {"latency_ms_p50": service.latency_ms_p50, "latency_ms_p99": service.latency_ms_p99,
+                           "cpu_ms": service.cpu_ms}  # fmt: skip
+    if service.knee is not None:
+        beyond = service.beyond_knee
+        own |= {"knee": service.knee / workload.pods.count, "latency_factor": beyond.latency_factor,
+                "error_percent": beyond.error_percent}  # fmt: skip
+    return own
