@@ -59,8 +59,8 @@ class Member:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(at_once=kind is not None)
 
     def run(self, job: Job, told: Told = lambda _: None) -> Outcome:
         """Return what became of a job; `told` hears how many messages are finished.
@@ -81,11 +81,12 @@ class Member:
                 return Outcome(**{**answer["outcome"], "warnings": self._warnings()})
             told(answer["progress"])
 
-    def close(self) -> None:
-        """End the process and what it started."""
-        self._input.close()
+    def close(self, *, at_once: bool = False) -> None:
+        """End the process and what it started; `at_once` in the middle of a job."""
+        with contextlib.suppress(OSError):
+            self._input.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_SECONDS)
+            self._process.wait(0 if at_once else _END_SECONDS)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(_END_SECONDS)
