@@ -19,6 +19,8 @@ MEMBERS = 3
 DEAD_LETTER_AWAY_SECONDS = 20.0
 BROKER_PAUSE_SECONDS = 10.0
 SETTINGS_EVERY_SECONDS = 1.0
+LARGE_VALUES = 16
+LARGE_EVERY_OF_SOAKS = 2_000
 _Kind = TypeVar("_Kind", bound=StrEnum)
 
 
@@ -114,6 +116,14 @@ class Case:
     def marks(self) -> Mapping[Mark, int]:
         """How many messages carry each mark."""
         return _MARKS[self.mode] if Family.HANDLER in self.families else {}
+
+    @property
+    def large_every(self) -> int:
+        """Every how many messages a value of 1 MB is sent: 16 in a case, and in a soak so often that it is the usual.
+
+        A process grows with the largest value that it has seen; in a soak all must have seen one early.
+        """
+        return LARGE_EVERY_OF_SOAKS if self.families == (Family.CALM,) else max(1, self.messages // LARGE_VALUES)
 
     @property
     def may_give_up(self) -> bool:

@@ -16,7 +16,6 @@ from benchmarks.chaos.plan import Case
 KEYS = 1_000
 NULL_KEY_SHARE = 0.03
 NULL_VALUE_SHARE = 0.01
-LARGE_VALUES = 16
 LARGE_POISON_EVERY = 8
 _TICK_SECONDS = 0.02
 _FLUSH_SECONDS = 90.0
@@ -36,7 +35,7 @@ class Load(threading.Thread):
         self._draw = random.Random(case.seed)
         self._sequences: Counter[tuple[int, bytes | None]] = Counter()
         self._weights = [1 / (rank + 1) for rank in range(KEYS)]  # Zipf: a hot key, and a long tail
-        self._large_every = max(1, case.messages // LARGE_VALUES)
+        self._large_every = case.large_every
         self._halt = threading.Event()
         self._producer = Producer(
             {

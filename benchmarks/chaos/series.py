@@ -94,7 +94,7 @@ class Series:
             sampler(stage)
 
         def book(outcome: Outcome) -> list[str]:
-            soak = SoakOutcome(outcome=outcome, growth=growth(sampler.samples))
+            soak = SoakOutcome(outcome=outcome, growth=growth(sampler.samples), samples=sampler.samples)
             self._report.book_soak(soak)
             return soak.failures
 

@@ -24,6 +24,8 @@ WARM_UP_SHARE = 0.25
 RSS_GROWTH_PERCENT_AT_MOST = 3.0
 DESCRIPTOR_GROWTH_AT_MOST = 2.0
 THREAD_GROWTH_AT_MOST = 1.0
+_SHOWN_EVERY = 15
+"""Samples; every 30 s one is told."""
 _PAGE_BYTES = 4_096
 
 
@@ -63,6 +65,7 @@ class SoakOutcome:
 
     outcome: Outcome
     growth: Growth
+    samples: Sequence[Sample] = ()
 
     @property
     def failures(self) -> list[str]:
@@ -71,7 +74,12 @@ class SoakOutcome:
 
     def document(self) -> dict[str, Any]:
         """Return what a report of a case has to be told in addition."""
-        return {"growth": asdict(self.growth), "failures": self.failures}
+        shown = self.samples[::_SHOWN_EVERY]
+        return {
+            "growth": asdict(self.growth),
+            "rss_mib": [round(each.rss_bytes / 2**20, 1) for each in shown],
+            "failures": self.failures,
+        }
 
 
 class Sampler:

@@ -5,6 +5,7 @@ import pytest
 from benchmarks.chaos import pairwise, plan
 from benchmarks.chaos.errors import ChaosError
 from benchmarks.chaos.plan import Case, Family, Fault, Protocol
+from benchmarks.chaos.soak import soak_case
 from consumer_runtime.contract.settings import Mode, Ordering
 
 WHOLE = plan.every_case()
@@ -118,3 +119,10 @@ def test_the_subset_covers_every_pair_with_as_few_cases_as_can_be() -> None:
 def test_a_subset_without_one_case_leaves_pairs_out() -> None:
     """The coverage check can fail."""
     assert pairwise.uncovered(pairwise.subset(MIXED)[1:], MIXED)
+
+
+def test_large_values_are_sixteen_in_a_case_and_usual_in_a_soak() -> None:
+    """In a soak all processes must have met one early, since each grows with the largest that it has seen."""
+    case = of_family(Family.CRASH)
+    assert case.messages // case.large_every == 16
+    assert soak_case(Mode.ASYNC, seed=1).large_every == 2_000
