@@ -56,6 +56,10 @@ class Runtime(Model):
 
     image: Image = Image(repository="parallel-consumer-runtime")
     """The image of consumer pods whose resource names none of its own."""
+    allowed_service_accounts: Annotated[
+        list[Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[a-z0-9.-]+$")]], Field(max_length=256)
+    ] = []
+    """ServiceAccounts, each as namespace/name, that `spec.podTemplate.spec.serviceAccountName` may name."""
 
 
 class ObjectRef(Model):

@@ -44,6 +44,10 @@ def run(
     runtime_image: Annotated[
         str, typer.Option(envvar="RUNTIME_IMAGE", help="Image of consumer pods whose handler brings none.")
     ] = RUNTIME_IMAGE,
+    allow_service_account: Annotated[
+        list[str] | None,
+        typer.Option(help="A ServiceAccount, as namespace/name, that spec.podTemplate may name; repeat it."),
+    ] = None,
     prometheus_url: Annotated[
         str, typer.Option(envvar="PROMETHEUS_ADDRESS", help="Where consumers are measured; empty: nowhere.")
     ] = "",
@@ -76,6 +80,7 @@ def run(
     settings = OperatorSettings(
         namespaces=tuple(sorted({*(namespace or ()), *listed})),
         runtime_image=runtime_image,
+        allowed_service_accounts=frozenset(allow_service_account or ()),
         prometheus_url=prometheus_url,
         leader_elect=leader_elect,
         lease_namespace=lease_namespace,

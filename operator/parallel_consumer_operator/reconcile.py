@@ -196,7 +196,10 @@ class Reconciler:
         maps = sorted(referenced_config_maps(subject.spec))
         found = await asyncio.gather(*(self._port.child(subject.key, desired.CONFIG_MAP, name) for name in maps))
         versions = {name: _contents(each) for name, each in zip(maps, found, strict=True)}
-        return Build(runtime_image=self._settings.runtime_image, secret_versions=secrets, config_map_versions=versions)
+        return Build(
+            runtime_image=self._settings.runtime_image, secret_versions=secrets, config_map_versions=versions,
+            service_accounts=self._settings.allowed_service_accounts,
+        )  # fmt: skip
 
     async def _hand_over(
         self, subject: Subject, memory: Memory, pods: tuple[PodView, ...], written: Written

@@ -19,6 +19,8 @@ class OperatorSettings:
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch; empty means the whole cluster."""
     runtime_image: str = RUNTIME_IMAGE
+    allowed_service_accounts: frozenset[str] = frozenset()
+    """ServiceAccounts that pods may run as instead of their resource's own, each as namespace/name."""
     prometheus_url: str = ""
     """Where resources without an address of their own are measured; empty: nowhere."""
     leader_elect: bool = False

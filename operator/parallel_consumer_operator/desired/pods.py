@@ -7,6 +7,7 @@ from parallel_consumer_operator.desired.effective import Effective
 from parallel_consumer_operator.desired.overlay import RESTRICTED, overlaid
 from parallel_consumer_operator.desired.owner import Owner
 from parallel_consumer_operator.desired.restart import Build, restart_annotations
+from parallel_consumer_operator.errors import InvalidResourceError
 from parallel_consumer_operator.port import Manifest
 from parallel_consumer_operator.resource import names
 from parallel_consumer_operator.resource.spec import KafkaSpec, ParallelConsumerSpec
@@ -79,7 +80,7 @@ def referenced_config_maps(spec: ParallelConsumerSpec) -> frozenset[str]:
 def _pod(owner: Owner, spec: ParallelConsumerSpec, effective: Effective, build: Build) -> dict[str, Any]:
     grace = effective.settings.execution.shutdown_grace_seconds
     return {
-        "serviceAccountName": owner.name,
+        "serviceAccountName": _service_account(owner, spec, build),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "imagePullSecrets": [{"name": secret.name} for secret in spec.handler.image_pull_secrets],
@@ -96,6 +97,21 @@ def _pod(owner: Owner, spec: ParallelConsumerSpec, effective: Effective, build: 
         "containers": [_container(spec, build)],
         "volumes": _volumes(owner, spec),
     }
+
+
+def _service_account(owner: Owner, spec: ParallelConsumerSpec, build: Build) -> str:
+    """Whoever may create a ParallelConsumer could otherwise take any account's rights."""
+    named = spec.pod_template.spec.service_account_name
+    if named is None:
+        return owner.name
+    if f"{owner.namespace}/{named}" not in build.service_accounts:
+        raise InvalidResourceError(
+            field="spec.podTemplate.spec.serviceAccountName",
+            value=named,
+            remedy=f"the operator does not allow {owner.namespace}/{named}: leave it out, or ask the operator's"
+            " administrator (chart value runtime.allowedServiceAccounts)",
+        )
+    return named
 
 
 def _container(spec: ParallelConsumerSpec, build: Build) -> dict[str, Any]:

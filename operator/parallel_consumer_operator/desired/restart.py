@@ -28,6 +28,8 @@ class Build:
     runtime_image: str
     secret_versions: Mapping[str, str | None] = field(default_factory=dict)
     config_map_versions: Mapping[str, str | None] = field(default_factory=dict)
+    service_accounts: frozenset[str] = frozenset()
+    """Those that `spec.podTemplate` may name, as namespace/name."""
 
 
 def restart_annotations(

@@ -107,6 +107,10 @@ class Volume(Model):
 class TemplateSpec(Model):
     """What to add to the pods' specification."""
 
+    service_account_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """A ServiceAccount that the operator's administrator allows, as for a cloud's workload identity; by default one of
+    the resource's own. No token of it is mounted."""
+
     consumer: ConsumerContainer = ConsumerContainer()
     """The container that runs the handler."""
     sidecars: Annotated[list[Sidecar], Field(max_length=8)] = []

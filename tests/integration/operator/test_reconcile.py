@@ -135,6 +135,36 @@ def test_suspend_scales_to_zero_and_resume_brings_back(lab: Any, operator: Any) 
     lab.eventually(lambda: lab.get("deployment", "orders")["spec"]["replicas"] == 3)
 
 
+def test_suspend_keeps_the_tuned_values(lab: Any, operator: Any) -> None:
+    """A step of the tuner is in force before, in, and after a suspension, and named as the tuner's."""
+    lab.apply(lab.consumer(execution={"maxInFlight": 16}))
+    lab.eventually(lambda: exist(lab))
+    operator.end()
+    step = '{"status": {"tuning": {"knobs": {"maxInFlight": 64}}}}'
+    lab.done("patch", "pcon", "orders", "--subresource=status", "--type=merge", "-p", step)
+    operator.start()
+    lab.eventually(lambda: settings(lab)["execution"]["max_in_flight"] == 64)
+    for suspend, replicas in (("true", 0), ("false", 1)):
+        lab.done("patch", "pcon", "orders", "--type=merge", "-p", f'{{"spec": {{"suspend": {suspend}}}}}')
+        lab.eventually(lambda wanted=replicas: lab.get("deployment", "orders")["spec"]["replicas"] == wanted)
+        lab.eventually(
+            lambda: lab.status()["observedGeneration"] == lab.get("pcon", "orders")["metadata"]["generation"]
+        )
+        (knob,) = [knob for knob in lab.status()["effective"]["knobs"] if knob["name"] == "maxInFlight"]
+        assert (knob["value"], knob["source"]) == (64, "Tuner")
+        assert settings(lab)["execution"]["max_in_flight"] == 64
+
+
+def test_handler_code_in_a_config_map_restarts_the_pods_when_it_changes(lab: Any, operator: Any) -> None:
+    """Missing, it is told; there, the template follows its contents, and the condition names it."""
+    lab.apply(lab.consumer(handler={"entrypoint": "orders:handle", "sourceConfigMapRef": {"name": "code"}}))
+    lab.eventually(lambda: lab.condition("Degraded") == ("True", "ConfigMapMissing"))
+    lab.done("create", "configmap", "code", "--from-literal=orders.py=one")
+    lab.eventually(lambda: lab.condition("Degraded") == ("False", "AsExpected"))
+    lab.done("patch", "configmap", "code", "-p", '{"data": {"orders.py": "two"}}')
+    lab.eventually(lambda: any("the ConfigMap code" in message for message in lab.events("RollingOut")))
+
+
 def test_a_paused_resource_is_left_alone_and_says_so(lab: Any, operator: Any) -> None:
     """No drift is repaired and no edit followed until the annotation goes."""
     lab.apply(lab.consumer())

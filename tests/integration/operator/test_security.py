@@ -15,7 +15,6 @@ pytestmark = pytest.mark.cluster
     ("spec", "words"),
     [
         ({"hostNetwork": True}, 'unknown field "spec.podTemplate.spec.hostNetwork"'),
-        ({"serviceAccountName": "admin"}, 'unknown field "spec.podTemplate.spec.serviceAccountName"'),
         ({"volumes": [{"name": "root", "hostPath": {"path": "/"}}]}, 'spec.volumes[0].hostPath"'),
         ({"sidecars": [{"name": "a", "image": "b", "securityContext": {"privileged": True}}]}, "securityContext"),
     ],
@@ -64,3 +63,16 @@ def test_optional_objects_come_and_go(lab: Any, operator: Any) -> None:
     assert policy["egress"] == egress
     lab.apply(lab.consumer(replicas=1, networkPolicy={"enabled": False}))
     lab.eventually(lambda: not lab.get("poddisruptionbudget", "orders") and not lab.get("networkpolicy", "orders"))
+
+
+def test_another_service_account_needs_the_administrators_word(lab: Any, operator: Any) -> None:
+    """A tenant who names one is told whom to ask; once it is listed the pods run as it, still without a token."""
+    lab.apply(lab.consumer(podTemplate={"spec": {"serviceAccountName": "cloud"}}))
+    lab.eventually(lambda: lab.condition("Degraded") == ("True", "InvalidSpec"))
+    assert "runtime.allowedServiceAccounts" in lab.events("InvalidSpec")[0]
+    assert lab.get("deployment", "orders") is None
+    operator.end()
+    operator.options = ("--allow-service-account", f"{lab.namespace}/cloud")
+    operator.start()
+    pod = lab.eventually(lambda: lab.get("deployment", "orders"))["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("cloud", False)

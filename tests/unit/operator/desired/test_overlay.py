@@ -20,7 +20,7 @@ def template(**parts: Any) -> dict[str, Any]:
     return whole({"spec": parts})
 
 
-def whole(pod_template: dict[str, Any]) -> dict[str, Any]:
+def whole(pod_template: dict[str, Any], accounts: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the pods' template under a whole `podTemplate`."""
     spec = ParallelConsumerSpec.model_validate(
         {
@@ -31,7 +31,7 @@ def whole(pod_template: dict[str, Any]) -> dict[str, Any]:
     )
     owner = Owner(namespace="shop", name="orders", uid="1")
     effective = resolve(spec, tuned={}, cpu_limit=None)
-    found: dict[str, Any] = pods.template(owner, spec, effective, Build("runtime:1"))
+    found: dict[str, Any] = pods.template(owner, spec, effective, Build("runtime:1", service_accounts=accounts))
     return found
 
 
@@ -39,6 +39,16 @@ def test_without_a_template_nothing_is_added() -> None:
     """The pod is the operator's alone."""
     assert template() == whole({})
     assert len(template()["spec"]["containers"]) == 1
+
+
+def test_a_service_account_is_taken_only_from_the_operators_list() -> None:
+    """One that is not listed for this namespace is refused, and the remedy says whom to ask."""
+    named = {"spec": {"serviceAccountName": "cloud"}}
+    assert whole(named, accounts=frozenset({"shop/cloud"}))["spec"]["serviceAccountName"] == "cloud"
+    assert whole({})["spec"]["serviceAccountName"] == "orders"
+    for accounts in (frozenset(), frozenset({"other/cloud"}), frozenset({"cloud"})):
+        with pytest.raises(InvalidResourceError, match="allowedServiceAccounts"):
+            whole(named, accounts=accounts)
 
 
 def test_resources_and_mounts_reach_the_consumer() -> None:
@@ -109,7 +119,6 @@ def test_what_is_the_operators_is_refused_by_name(parts: dict[str, Any], field: 
         {"hostPID": True},
         {"hostIPC": True},
         {"nodeName": "master"},
-        {"serviceAccountName": "admin"},
         {"automountServiceAccountToken": True},
         {"securityContext": {"runAsUser": 0}},
         {"volumes": [{"name": "root", "hostPath": {"path": "/"}}]},
