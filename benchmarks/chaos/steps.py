@@ -37,7 +37,7 @@ def strike(stage: Stage, event: Event) -> bool:
     """
     if event.fault in _NEED_A_MEMBER_AT_WORK and not stage.group.is_at_work(event.member):
         return False
-    if event.fault in _NEED_THE_BROKER and _is_frozen(stage.broker.process.pid):
+    if event.fault in _NEED_THE_BROKER and is_frozen(stage.broker.process.pid):
         return False
     if _STEPS[event.fault](stage, event):
         stage.caused[event.fault] += 1
@@ -73,7 +73,7 @@ def _pause_broker(stage: Stage, event: Event) -> bool:
 
 def _resume_broker(stage: Stage, _: Event) -> bool:
     """Count the pause as one only if the broker stood still until now, and for long enough."""
-    frozen = _is_frozen(stage.broker.process.pid)
+    frozen = is_frozen(stage.broker.process.pid)
     stage.broker.resume()
     return frozen and _lasted(stage, Fault.PAUSE_BROKER, BROKER_PAUSE_SECONDS)
 
@@ -115,7 +115,7 @@ def _lasted(stage: Stage, since: Fault, seconds: float) -> bool:
     return began is not None and time.monotonic() - began >= seconds - _EARLY_SECONDS
 
 
-def _is_frozen(pid: int) -> bool:
+def is_frozen(pid: int) -> bool:
     """Return whether the kernel says that a process is stopped (state T)."""
     state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return state == "T"
