@@ -30,7 +30,7 @@ class Knobs(BaseModel):
     max_in_flight: Annotated[
         int, Field(ge=1, le=100_000, json_schema_extra=_knob("messages", Change.HOT, tunable=True))
     ] = 256
-    """Messages admitted and not yet finished, over all partitions of one pod. Polling pauses at this limit."""
+    """Messages that run or wait for a worker at most, in one pod. Fetching pauses when their look-ahead is full."""
     poll_batch_size: Annotated[
         int, Field(ge=1, le=10_000, json_schema_extra=_knob("messages", Change.HOT, tunable=True))
     ] = 500
@@ -42,7 +42,7 @@ class Knobs(BaseModel):
     max_in_flight_bytes: Annotated[
         int, Field(ge=1_048_576, le=17_179_869_184, json_schema_extra=_knob("bytes", Change.HOT))
     ] = 268_435_456
-    """Payload bytes admitted and not yet finished, over all partitions of one pod."""
+    """Payload bytes fetched and not yet finished, look-ahead included, over all partitions of one pod."""
     rate_limit_per_second: Annotated[
         int, Field(ge=0, le=10_000_000, json_schema_extra=_knob("messages per second", Change.HOT))
     ] = 0

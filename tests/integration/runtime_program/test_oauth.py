@@ -1,5 +1,10 @@
+import base64
+import json
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -116,6 +121,84 @@ def test_oauthbearer_without_a_source_of_tokens_is_refused(program, settings_for
     failed = program(settings).start()
     assert failed.exit_code() == 10
     assert "oauth_token" in failed.message().remedy
+
+
+class TokenEndpoint:
+    """A small OpenID provider: the client credentials grant of OAuth 2, for one client."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        """Authorization and body of each request."""
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                endpoint.asked.append((self.headers.get("Authorization", ""), body))
+                is_known = self.headers.get("Authorization") == LOGIN_OF_SHOP
+                answer = {"access_token": _unsigned_token(5), "token_type": "Bearer", "expires_in": 5}
+                content = json.dumps(answer if is_known else {"error": "invalid_client"}).encode()
+                self.send_response(200 if is_known else 401)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/token"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+LOGIN_OF_SHOP = "Basic " + base64.b64encode(b"shop:secret").decode()
+
+
+def _unsigned_token(lifetime: float) -> str:
+    def part(value: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+    now = time.time()
+    return f"{part({'alg': 'none'})}.{part({'sub': 'shop', 'iat': int(now), 'exp': int(now + lifetime)})}."
+
+
+@pytest.fixture
+def endpoint() -> Iterator[TokenEndpoint]:
+    """An endpoint that is served while the test runs."""
+    made = TokenEndpoint()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_tokens_come_from_an_openid_provider(secured, program, settings_for, eventually, endpoint, tmp_path, is_known):
+    """The Secret's user name and password are the client's; a refused client is a login that fails, and is told."""
+    broker, address = secured
+    credentials = tmp_path / "secrets" / "credentials"
+    credentials.mkdir(parents=True)
+    (credentials / "username").write_text("shop", encoding="utf-8")
+    (credentials / "password").write_text("secret" if is_known else "guess", encoding="utf-8")
+    settings = settings_for("orders", servers=address, handler={"entrypoint": "handlers:handle"})
+    settings["source"]["kafka"] |= {
+        "consumer_group": f"oidc-{is_known}",
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "OAUTHBEARER",
+        "properties": {"sasl.oauthbearer.method": "oidc", "sasl.oauthbearer.token.endpoint.url": endpoint.url},
+    }
+    running = program(settings).start(CONSUMER_SECRETS_DIR=str(credentials.parent))
+    if not is_known:
+        assert running.exit_code(within_seconds=60) == 17
+        assert running.message().reason is StartReason.AUTHENTICATION_FAILED
+        assert running.message().field == "spec.source.kafka.credentialsSecretRef"
+    else:
+        _produce(broker, 10)
+        assert eventually(40, lambda: (running.metric("consumer_processed_total") or 0) >= 10), running.stderr
+        asked = len(endpoint.asked)
+        assert eventually(20, lambda: len(endpoint.asked) > asked), "a token that ends is renewed"
+        assert running.stop() == 0
+    assert {body.split("&")[0] for _, body in endpoint.asked} == {"grant_type=client_credentials"}
 
 
 def _produce(broker: Kafka, count: int) -> None:
