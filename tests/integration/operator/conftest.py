@@ -19,6 +19,8 @@ from testbed.cluster import Kubernetes
 from testbed.errors import TestbedError
 
 ROOT = Path(__file__).resolve().parents[3]
+# `played_node` is beside this file, and the `made_pods` that it takes part of are beside the Prometheus tests.
+sys.path += [str(Path(__file__).parent), str(ROOT / "tests" / "integration" / "prometheus")]
 CRD = ROOT / "crds" / "parallelconsumers.yaml"
 Manifest = dict[str, Any]
 
