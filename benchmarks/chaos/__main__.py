@@ -28,7 +28,7 @@ Examples:
 
   python -m benchmarks.chaos --list                          what would run, with seeds
 """
-_BUDGET_SECONDS = 15 * 60.0
+_MINUTES_OF_SUBSET = 15.0
 _app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 _console = Console()
 
@@ -53,6 +53,9 @@ def main(
     soak: Annotated[bool, typer.Option("--soak", help="Then soak all modes, side by side.")] = False,
     soak_seconds: Annotated[float, typer.Option(min=20, help="How long soaks send messages.")] = SECONDS,
     patience: Annotated[float, typer.Option(min=1, help="Seconds to wait for the group to finish a case.")] = 90.0,
+    minutes: Annotated[
+        float | None, typer.Option(min=1, help="Begin no case that would end later; 15 for the pairwise subset.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Written after every case.")] = Path("build/chaos.json"),
     resume: Annotated[bool, typer.Option("--resume", help="Leave out what passed, as the output has it.")] = False,
     folder: Annotated[Path | None, typer.Option(help="Where logs go; those of failed cases are kept.")] = None,
@@ -72,13 +75,14 @@ def main(
         _console.print("\n".join(map(_spelled, report.open)) if only_list else report.markdown(), highlight=False)
         return
     signal.signal(signal.SIGTERM, _end_in_order)
-    is_bounded = matrix is Matrix.PAIRWISE and case is None
+    if minutes is None and matrix is Matrix.PAIRWISE and case is None:
+        minutes = _MINUTES_OF_SUBSET
     Series(
         report,
         console=_console,
         root=folder or Path(tempfile.mkdtemp(prefix="chaos-")),
         patience_seconds=patience,
-        budget_seconds=_BUDGET_SECONDS if is_bounded else None,
+        budget_seconds=None if minutes is None else 60 * minutes,
         keeps_logs=keep,
     ).run(soaks=soaks)
     _console.print(report.table())

@@ -27,6 +27,7 @@ TICK_SECONDS = 0.05
 _LOOK_EVERY_SECONDS = 0.5
 _ASSIGNED_WITHIN_SECONDS = 90.0
 _ORPHAN_GRACE_SECONDS = 3.0
+_ENDS = {end for _, end in LASTING.values()}
 _POSSIBLE_WITHIN_SECONDS = 30.0
 """How long a fault is put off while it cannot be caused."""
 
@@ -129,7 +130,7 @@ def _strike_what_is_due(stage: Stage, waiting: list["_Due"]) -> None:
         late = now - event.at_seconds
         if steps.strike(stage, event):
             _end_in_time(stage, event, waiting)
-        elif late < _POSSIBLE_WITHIN_SECONDS:  # else it is told as not caused
+        elif late < _POSSIBLE_WITHIN_SECONDS or event.fault in _ENDS:  # else it is told as not caused
             heapq.heappush(waiting, _Due(now + _LOOK_EVERY_SECONDS, event))
         now = time.monotonic() - stage.started
 

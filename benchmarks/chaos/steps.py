@@ -11,7 +11,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     NewPartitions,
 )
 
-from benchmarks.chaos import settings
+from benchmarks.chaos import evidence, settings
+from benchmarks.chaos.faults import Suffered
 from benchmarks.chaos.plan import BROKER_PAUSE_SECONDS, DEAD_LETTER_AWAY_SECONDS, Event, Fault
 from benchmarks.chaos.reading import delete_topics
 from benchmarks.chaos.stage import Stage
@@ -19,6 +20,7 @@ from benchmarks.chaos.stage import Stage
 ADDED_PARTITIONS = 4
 DEAD_LETTER_PARTITIONS = 2
 _ANSWER_SECONDS = 30
+_MISSED_WITHIN_SECONDS = 60.0
 _EARLY_SECONDS = 0.1
 """A fault that lasts is looked after every 50 ms."""
 _NEED_A_MEMBER_AT_WORK = {Fault.KILL, Fault.TERMINATE, Fault.LEAVE}
@@ -33,11 +35,14 @@ _NEED_THE_BROKER = {
 def strike(stage: Stage, event: Event) -> bool:
     """Cause a fault and count it; return False, with nothing done, when it cannot be caused just now.
 
-    That is while its member is not at work, or while a frozen broker would keep us from ever resuming it.
+    That is while its member is not at work, while a frozen broker would keep us from ever resuming it, and, for a topic
+    that is away, while no consumer has missed it yet.
     """
     if event.fault in _NEED_A_MEMBER_AT_WORK and not stage.group.is_at_work(event.member):
         return False
     if event.fault in _NEED_THE_BROKER and is_frozen(stage.broker.process.pid):
+        return False
+    if event.fault is Fault.RESTORE_DEAD_LETTER_TOPIC and not _was_missed(stage):
         return False
     if _STEPS[event.fault](stage, event):
         stage.caused[event.fault] += 1
@@ -108,6 +113,12 @@ def _restore_dead_letters(stage: Stage, _: Event) -> bool:
     """Restore it after its time away, however late the removal was done."""
     stage.broker.create_topic(stage.dead_letter_topic, partitions=DEAD_LETTER_PARTITIONS)
     return _lasted(stage, Fault.REMOVE_DEAD_LETTER_TOPIC, DEAD_LETTER_AWAY_SECONDS)
+
+
+def _was_missed(stage: Stage) -> bool:
+    """Return whether a dead letter was refused since the topic is away, or so much time went by that none will be."""
+    refused = evidence.log_counts(stage.folder.glob("consumer-*.log"))[Suffered.DEAD_LETTERS_REFUSED]
+    return refused > 0 or _lasted(stage, Fault.REMOVE_DEAD_LETTER_TOPIC, _MISSED_WITHIN_SECONDS)
 
 
 def _lasted(stage: Stage, since: Fault, seconds: float) -> bool:
