@@ -7,6 +7,8 @@ third below and above it stands for the oracle, each run for a while on the same
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import structlog
+
 from benchmarks.real.manifest import require_possible
 from benchmarks.real.stage import RealRun, perform
 from benchmarks.simulator.loop import Ours, run, steps
@@ -29,6 +31,7 @@ AROUND = (2 / 3, 1.0, 4 / 3)
 def report(workload: Workload, told: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Return the columns of a workload's real run; starts the testbed's Kafka."""
     require_possible(workload)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     kafka = Kafka()
     kafka.start()
     servers = kafka.bootstrap_servers

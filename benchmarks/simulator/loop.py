@@ -47,6 +47,8 @@ class Run:
     latency: list[tuple[float, tuple[int, ...]]] = field(default_factory=list)
     """(second, latency buckets since the start, over all pods)."""
     lag_seconds: list[tuple[float, float]] = field(default_factory=list)
+    replicas: list[int] = field(default_factory=list)
+    """Pods at each moment."""
 
     def rate(self, since: float, until: float) -> float:
         """Return messages finished per second between two moments."""
@@ -180,6 +182,7 @@ class Gone:
 
     def totals(self, world: World) -> tuple[int, tuple[int, ...]]:
         """Return messages finished and latency buckets since the start."""
+        self._pods += world.pods[len(self._pods) :]
         for index, pod in enumerate(world.pods):
             old = self._pods[index]
             if old is not pod:
@@ -196,6 +199,7 @@ def _keep(kept: Run, world: World, gone: Gone) -> None:
     completed, latency = gone.totals(world)
     kept.completed.append((world.now, completed))
     kept.latency.append((world.now, latency))
+    kept.replicas.append(world.replicas)
     window = kept.workload.bench.behavior.window_seconds
     rate = kept.rate(world.now - window, world.now) if len(kept.completed) > 1 else 0.0
     backlog = sum(partition.backlog for partition in world.partitions)

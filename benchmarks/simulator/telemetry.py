@@ -54,6 +54,9 @@ class Telemetry:
     def scrape(self) -> None:
         """Take one sample of each pod that is there; a pod that was replaced begins anew."""
         world = self._world
+        for pod in world.pods[len(self._pods) :]:
+            self._pods.append(pod)
+            self._samples.append(deque(maxlen=self._keep))
         for index, pod in enumerate(world.pods):
             if pod is not self._pods[index]:
                 self._pods[index] = pod

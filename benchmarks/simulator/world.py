@@ -4,6 +4,7 @@ Seeded: the same workload, seed and knob changes give the same history. It decid
 """
 
 import itertools
+import math
 import random
 import sys
 from collections.abc import Callable
@@ -293,7 +294,7 @@ class World:
         for pod in self.pods:
             pod.counters.rebalances += 1
 
-    def _restart(self, index: int) -> None:
+    def _restart(self, index: int, away: float = RESTART_SECONDS) -> None:
         """What a pod held is fetched again by whoever gets its partitions; what it was calling goes on downstream."""
         old = self.pods[index]
         for message in (*old.ready, *itertools.chain.from_iterable(old.waiting.values())):
@@ -304,12 +305,42 @@ class World:
             if mine:
                 mine[place % len(mine)].taken -= 1
         fresh = self._new_pod()
-        fresh.alive_from = self.now + RESTART_SECONDS
+        fresh.alive_from = self.now + away
         old.gone = True
         self.pods[index] = fresh
         self._rebalance()
+        if away == math.inf:
+            return
         self._at(fresh.alive_from, self._rebalance)
         self._at(fresh.alive_from, self._poll, index, fresh)
+
+    # -- replicas ------------------------------------------------------------------------------------------------------
+
+    @property
+    def replicas(self) -> int:
+        """Pods that there are or will be in a moment."""
+        return sum(pod.alive_from < math.inf for pod in self.pods)
+
+    def scale(self, count: int) -> None:
+        """Have so many pods; a new one takes as long as a restarted one, what a removed one held is fetched again."""
+        wanted = [index for index, pod in enumerate(self.pods) if pod.alive_from < math.inf]
+        for index in wanted[count:]:
+            self._restart(index, away=math.inf)
+        for _ in range(count - len(wanted)):
+            self._add()
+
+    def _add(self) -> None:
+        """Bring back a place that was given up, or make another."""
+        fresh = self._new_pod()
+        fresh.alive_from = self.now + RESTART_SECONDS
+        free = next((index for index, pod in enumerate(self.pods) if pod.alive_from == math.inf), None)
+        if free is None:
+            self.pods.append(fresh)
+            self._assigned.append([])
+        else:
+            self.pods[free] = fresh
+        self._at(fresh.alive_from, self._rebalance)
+        self._at(fresh.alive_from, self._poll, self.pods.index(fresh), fresh)
 
     def memory_mb(self, pod: Pod) -> float:
         """Return what a pod holds: the interpreter, and what its handlers need for each message in flight."""
