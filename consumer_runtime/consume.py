@@ -234,10 +234,9 @@ class ControlLoop:
 
     def _fetch(self, now: float) -> int | None:
         """Poll if there is room; return how many messages came, None when there was no poll."""
-        holdings = self._settlement.holdings
-        asked = self._backpressure.ask_for(
-            now, held=holdings.messages, held_bytes=holdings.size_bytes, is_saturated=self._is_saturated(now)
-        )
+        held, held_bytes = self._settlement.window_holds
+        saturated = self._is_saturated(now)
+        asked = self._backpressure.ask_for(now, held=held, held_bytes=held_bytes, is_saturated=saturated)
         if not asked:
             return None
         if self._inline is not None:

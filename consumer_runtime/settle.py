@@ -27,6 +27,9 @@ _REASONS = {
     FailureKind.WORKER_LOST: RetryReason.WORKER_LOST,
 }
 
+BACKOFFS_BESIDE_WINDOW = 200_000
+"""Messages that wait for a retry without taking room from the others; about 0.5 KB each beside their values."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -73,6 +76,16 @@ class Settlement:
         self._source = source
         self._dead_letters = dead_letters
         self._statistics = statistics
+
+    @property
+    def window_holds(self) -> tuple[int, int]:
+        """Return the messages and bytes that fill the window.
+
+        What waits for a retry counts by its bytes only: many long backoffs, as while a service is away, must not keep
+        the others out. The offset map bounds them too, where they lie scattered.
+        """
+        beside = min(len(self.retries), BACKOFFS_BESIDE_WINDOW)
+        return self.holdings.messages - beside, self.holdings.size_bytes
 
     def succeeded(self, messages: list[Message], now: float) -> None:
         """Finish messages whose handler returned."""

@@ -163,6 +163,23 @@ def test_a_long_backoff_holds_neither_worker_nor_other_keys(topic, running):
     assert member.consumer.statistics.snapshot().retries[RetryReason.RETRY_AFTER] == 1
 
 
+def test_many_long_backoffs_do_not_keep_the_others_out(topic, running):
+    """More messages wait an hour for their retry than any window holds; those behind them run all the same."""
+    waiting, others = 30_000, 2_000
+    topic.produce([(number % 4, b"%d" % number, b"away" if number < waiting else b"") for number in range(32_000)])
+
+    async def work(message) -> None:
+        if message.value == b"away":
+            raise RetryAfter(3_600)
+
+    with running(topic.settings(execution={"max_in_flight": 64}), work) as member:
+        member.wait_for(lambda: member.finished() == others, seconds=60)
+        statistics = member.consumer.statistics.snapshot()
+        assert statistics.retries[RetryReason.RETRY_AFTER] == waiting
+        assert not statistics.backpressure_active
+    assert {offset for offset, _ in topic.committed().values()} == {0}
+
+
 def test_policies_hold_for_subclasses_of_the_errors_they_name(topic, running):
     """`OSError` allows five retries: a ConnectionError is one; others have the default of none."""
     topic.produce([(0, b"a", b"connection"), (0, b"b", b"value")])

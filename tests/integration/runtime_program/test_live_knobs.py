@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from structlog.testing import capture_logs
 
 from consumer_runtime import batch
 from consumer_runtime.consumer import ParallelConsumer
-from consumer_runtime.contract.knobs import hot_knobs
+from consumer_runtime.contract.knobs import Knobs, ProcessKnobs
 from consumer_runtime.contract.settings import ExecutionSettings, RuntimeSettings
 from consumer_runtime.engines.process import ProcessEngine
 from consumer_runtime.handler import wrap
@@ -261,8 +262,48 @@ def test_the_queue_to_worker_processes_follows_its_knob():
     assert rooms == [4, 400]
 
 
-def test_every_hot_knob_has_an_experiment():
+@pytest.mark.parametrize("grace_seconds", [0, 30])
+def test_a_stop_waits_for_what_runs_as_long_as_its_grace(topics, grace_seconds):
+    """With a grace the calls under way are finished and committed, without one they are left."""
+    topic = topics.create(partitions=1)
+    topics.produce(topic, [b"x"] * 4)
+    began = threading.Event()
+
+    async def slow(_: Any) -> None:
+        began.set()
+        await asyncio.sleep(2)
+
+    settings = RuntimeSettings.for_kafka(
+        topics.servers,
+        topics=[topic],
+        consumer_group=f"{topic}-group",
+        execution={"shutdown_grace_seconds": grace_seconds, "revoke_grace_ms": 0},
+    )
+    consumer = ParallelConsumer(settings, slow)
+    thread = threading.Thread(target=consumer.run, daemon=True)
+    thread.start()
+    assert began.wait(30)
+    consumer.stop()
+    thread.join(40)
+    assert consumer.statistics.snapshot().finished() == (4 if grace_seconds else 0)
+
+
+HERE = Path(__file__)
+RUNTIME = HERE.parent.parent / "runtime"
+PROOFS = {
+    **dict.fromkeys(EXPERIMENTS, (HERE, "test_a_turned_knob_is_felt_by_the_handler")),
+    "task_timeout_ms": (HERE, "test_a_time_limit_that_is_turned_down_is_kept"),
+    "max_blocking_duration_ms": (HERE, "test_a_watermark_that_stands_still_is_told_when_asked_for"),
+    "shutdown_grace_seconds": (HERE, "test_a_stop_waits_for_what_runs_as_long_as_its_grace"),
+    "revoke_grace_ms": (RUNTIME / "test_rebalance.py", "test_what_outlasts_the_grace_runs_again"),
+    "batch_size": (HERE, "test_the_batches_to_worker_processes_follow_their_knob"),
+    "queue_size": (HERE, "test_the_queue_to_worker_processes_follows_its_knob"),
+}
+"""For each knob the test that turns it and measures something else: in which file, and how its name begins."""
+
+
+def test_every_knob_has_a_test_that_feels_it():
     """A knob that nothing reads cannot be added: it fails here until it is felt somewhere."""
-    here = {*EXPERIMENTS, "task_timeout_ms", "max_blocking_duration_ms"}
-    elsewhere = {"revoke_grace_ms"}  # needs a second member: tests/integration/runtime/test_rebalance.py
-    assert set(hot_knobs()) == here | elsewhere
+    assert set(PROOFS) == {*Knobs.model_fields, *ProcessKnobs.model_fields}
+    for file, test in PROOFS.values():
+        assert f"def {test}" in file.read_text(encoding="utf-8"), f"{test} is no test of {file}"
