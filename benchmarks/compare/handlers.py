@@ -15,8 +15,9 @@ from benchmarks.compare import marks
 from benchmarks.compare.job import Job, Kind
 
 _SHORTEST_WAIT_SECONDS = 0.001
-"""uvloop counts in milliseconds: it rounds 0.5 ms to nothing and ends 5 ms early. Who came too early waits this much
-more; a wait of what is left would be a spin of every call in flight, which is no I/O."""
+"""Loops count in milliseconds: uvloop rounds 0.5 ms to nothing, and asyncio's own makes 1 ms of it. So a shorter wait
+is one of 1 ms; and who came too early all the same waits as much again, since a wait of what is left would be a spin of
+every call in flight, which is no I/O."""
 _MULTIPLIER, _ADDEND, _MASK = 1_103_515_245, 12_345, 0x7FFFFFFF
 
 
@@ -63,14 +64,14 @@ def made(job: Job) -> Callable[[Any], None]:
 def made_async(job: Job) -> Callable[[Any], Awaitable[None]]:
     """Return the coroutine function that does this job's work."""
     marked, bases, seconds = marks.mapped(job.marks), job.bases, job.work_seconds
-    clock = time.monotonic
+    clock, pause = time.monotonic, max(seconds, _SHORTEST_WAIT_SECONDS)
 
     async def noop(message: Any) -> None:
         marked[bases[message.partition] + message.offset] += 1
 
     async def wait(message: Any) -> None:
         ends = clock() + seconds
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(pause)
         while clock() < ends:  # noqa: ASYNC110 - a clock has no event
             await asyncio.sleep(_SHORTEST_WAIT_SECONDS)
         marked[bases[message.partition] + message.offset] += 1

@@ -1,4 +1,4 @@
-"""One figure with its target, and one way to start ours for it."""
+"""One figure with its target, and one way to start a system for it."""
 
 import contextlib
 import tempfile
@@ -58,14 +58,16 @@ class Bench:
         return filled(self.kafka, contents)
 
     @contextlib.contextmanager
-    def member(self, work: Work, topic: Topic, **same: Any) -> "Iterator[Member]":
-        """Run ours for as long as this lasts; `same` are fields of the job to share with another member."""
+    def member(
+        self, work: Work, topic: Topic, *, system: System = System.OURS, shared: dict[str, str] | None = None
+    ) -> "Iterator[Member]":
+        """Run a system for as long as this lasts; `shared` is of another member of the same group."""
         with tempfile.TemporaryDirectory(prefix="figures-", dir=memory_folder()) as folder:
             file, log = Path(folder) / "marks", Path(folder) / "log"
             marks.create(file, topic.messages)
             job = job_of(work, topic, servers=self.kafka.bootstrap_servers, iterations=0, file=file)
-            job = replace(job, **same)
-            with started(System.OURS, work, job, log) as process:
+            job = replace(job, group=shared["group"], marks=shared["marks"]) if shared else job
+            with started(system, work, job, log) as process:
                 yield Member(pid=process.pid, shared={"group": job.group, "marks": job.marks}, kill=process.kill)
 
 

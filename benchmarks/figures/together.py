@@ -29,7 +29,7 @@ def members(bench: Bench) -> Iterator[Figure]:
     with bench.member(_WAITING, topic) as first:
         first.until(lambda: first.seen() > _JOIN_MESSAGES, "one member")
         alone = first.rate(_WATCH_SECONDS)
-        with bench.member(_WAITING, topic, **first.shared) as second:
+        with bench.member(_WAITING, topic, shared=first.shared) as second:
             _until_both_run(second)
             both = first.rate(_WATCH_SECONDS)
     yield Figure(
@@ -58,7 +58,7 @@ def _twice_after_a_kill(bench: Bench) -> int:
     with bench.member(_WAITING, topic) as first:
         first.until(lambda: first.seen() > topic.messages // 3, "the first member")
         first.kill()
-        with bench.member(_WAITING, topic, **first.shared) as second:
+        with bench.member(_WAITING, topic, shared=first.shared) as second:
             second.until(lambda: second.seen() == topic.messages, "the second member", _FINISH_SECONDS)
         return marks.tally(marks.mapped(first.shared["marks"]), topic.messages).twice
 

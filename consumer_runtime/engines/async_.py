@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
@@ -72,6 +73,8 @@ class AsyncEngine:
         self._waiting: deque[Any] = deque()
         """What calls are to be made with, before the loop turns."""
         self._standby: asyncio.Task[None] | None = None
+        self._clean = copy_context()
+        """What a call should find: taken once per handover, not per call."""
         self._handovers = 0
         """Changes whenever something else ran on the loop that takes from, or adds to, what waits."""
         self._running: dict[_Running, None] = {}
@@ -172,6 +175,7 @@ class AsyncEngine:
 
     def _begin_on_loop(self, messages: list[Message]) -> None:
         self._handovers += 1
+        self._clean = copy_context()
         size = self._handler.batch_size
         if size:
             self._waiting.extend(messages[start : start + size] for start in range(0, len(messages), size))
@@ -185,9 +189,9 @@ class AsyncEngine:
 
     async def _run_waiting(self) -> None:
         """Make calls until one waits, fails, or leaves the context changed: each of those was the last of its task."""
-        self._standby = None
+        task, self._standby = self._standby, None
         self._handovers += 1
-        task, clean, waiting, call = asyncio.current_task(), copy_context(), self._waiting, self._call
+        clean, waiting, call = self._clean, self._waiting, self._call
         while waiting:
             running = _Running(waiting.popleft(), time.monotonic(), task)
             if waiting and self._standby is None:
@@ -215,8 +219,13 @@ class AsyncEngine:
 
     def _end_attempt(self, running: _Running) -> None:
         elapsed = time.monotonic() - running.started_at
-        self._statistics.busy_seconds += elapsed
-        self._statistics.handler_seconds.observe(elapsed, len(running.argument) if self._is_batched else 1)
+        statistics, calls = self._statistics, self._statistics.handler_seconds
+        statistics.busy_seconds += elapsed
+        if self._is_batched:
+            calls.observe(elapsed, len(running.argument))
+        else:
+            calls.counts[bisect_left(calls.bounds, elapsed)] += 1
+            calls.total_seconds += elapsed
         del self._running[running]
         if running.is_cancelled:
             self._overdue.discard(running)
