@@ -112,7 +112,10 @@ def cpu_bound(cycle: Cycle, seen: Measurement) -> Finding:
     """Behind with the CPU used up: neither a limit nor a worker helps, but another mode, more CPU or more pods do."""
     if not behind(cycle, seen) or cpu_headroom(cycle, seen):
         return None
-    text = f"{_lag_text(cycle, seen)}, and the CPU is used up ({seen.cpu_cores:.2f} of {seen.cpu_limit_cores:.2f} cores"
+    text = (
+        f"{_lag_text(cycle, seen)}, and the CPU is used up ({seen.cpu_cores:.2f} of {seen.cpu_limit_cores:.2f} cores,"
+    )
+    text += f" handlers busy {seen.busy:.1f} at a time"
     cure = _more_pods(cycle, seen)
     if cycle.circumstances.mode is not Mode.PROCESS:
         cure = f"one interpreter can use one core: set execution.mode: process with more CPU, or {cure}"
@@ -203,11 +206,13 @@ def on_its_way(cycle: Cycle, seen: Measurement) -> Finding:
     if seen.rate >= required_rate(cycle, seen):
         return _catching_up(cycle, seen)
     text = f"{_lag_text(cycle, seen)}, and no limit of ours is reached"
-    if seen.queued > _places(cycle, seen):
+    keys_wait, is_hot = seen.queued > _places(cycle, seen), seen.hottest_share > HOT
+    if keys_wait:
         text += f"; {seen.queued:.0f} messages in memory wait for others of their keys: more keys would help"
-    if seen.hottest_share > HOT:
+    if is_hot:
         text += f"; {seen.hottest_share:.0%} of the backlog is in {seen.hottest_partition}: a hot key or partition"
-    return Note(Quiet.NO_RULE, text)
+    binds = limit_reached(cycle, seen) or workers_busy(cycle, seen)
+    return Note(Quiet.NO_RULE, text, saturated=(keys_wait or is_hot) and not binds)
 
 
 RULES: tuple[Callable[[Cycle, Measurement], Finding], ...] = (
