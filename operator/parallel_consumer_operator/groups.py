@@ -42,16 +42,20 @@ class Groups:
 
     def conflict(self, key: Key) -> Problem | None:
         """Return a problem when an older resource has the group."""
-        member = self._members.get(key)
-        elders = [rival for rival in self.rivals(key) if member and self._members[rival].seniority < member.seniority]
-        if member is None or not elders:
+        elder = self.elder(key)
+        if elder is None:
             return None
-        elder = min(elders, key=lambda rival: self._members[rival].seniority)
         return Problem(
             "GroupConflict",
-            f"{elder} already consumes as the group {member.group!r}: use another"
+            f"{elder} already consumes as the group {self._members[key].group!r}: use another"
             " spec.source.kafka.consumerGroup, or suspend or delete that one. This one has no pods until then.",
         )
+
+    def elder(self, key: Key) -> Key | None:
+        """Return the oldest resource that has the group, None when none is older."""
+        member = self._members.get(key)
+        elders = [rival for rival in self.rivals(key) if member and self._members[rival].seniority < member.seniority]
+        return min(elders, key=lambda rival: self._members[rival].seniority, default=None)
 
     def rivals(self, key: Key) -> list[Key]:
         """Return the other resources on the same group and cluster."""

@@ -120,7 +120,7 @@ class Reconciler:
         await self._meet_all()
         for rival in self._groups.enter(subject.key, subject.manifest, subject.spec):
             self.wake(rival)
-        conflict = self._groups.conflict(subject.key)
+        conflict = await self._conflict(subject.key)
         if conflict is not None:
             return await self._stand_aside(subject, memory, conflict)
         outcome = await self._objects(subject, memory)
@@ -148,6 +148,12 @@ class Reconciler:
                     spec = ParallelConsumerSpec.parse(manifest)
                     self._groups.enter(Key(metadata["namespace"], metadata["name"]), manifest, spec)
             self._met = True
+
+    async def _conflict(self, key: Key) -> Problem | None:
+        """Return the conflict with an elder; one that was deleted while the watch began, unseen, is dropped here."""
+        while (elder := self._groups.elder(key)) is not None and await self._port.resource(elder) is None:
+            self._groups.leave(elder)
+        return self._groups.conflict(key)
 
     async def _stand_aside(self, subject: Subject, memory: Memory, conflict: Problem) -> float | None:
         """Leave the group to the elder: nothing is made, and what was made while there was room loses its pods."""

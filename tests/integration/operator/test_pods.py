@@ -3,10 +3,14 @@
 `Any` stands for the fixtures' types: a conftest cannot be imported from.
 """
 
+import io
 import json
+import subprocess
+import tarfile
 import time
 import urllib.request
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +18,9 @@ import yaml
 
 pytestmark = pytest.mark.cluster
 
+ROOT = Path(__file__).resolve().parents[3]
+PREVIOUS = "3d53128"
+"""The last commit before the contract knew of a schema registry."""
 HANDLER = """
 import asyncio
 
@@ -77,6 +84,41 @@ def test_a_change_reaches_running_pods_without_a_restart(lab: Any, consumer: dic
     assert {pod["metadata"]["uid"] for pod in the_pods(lab)} == before
     assert lab.status()["effective"]["applyMilliseconds"] < 2_000, effective
     assert any("maxInFlight 16 -> 99" in message for message in lab.events("SettingsApplied"))
+
+
+@pytest.fixture
+def previous_image(kubernetes: Any, tmp_path: Path) -> str:
+    """The runtime's image of the previous contract, built from this repository's own history."""
+    archive = subprocess.run(["git", "archive", PREVIOUS], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    if archive.returncode:
+        pytest.skip(f"this clone has no history as far as {PREVIOUS}: {archive.stderr.decode()}")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(tmp_path / "previous", filter="data")
+    tag = "localhost/parallel-consumer-runtime:previous"
+    kubernetes.build_image("runtime", tag, dockerfile=tmp_path / "previous" / "Dockerfile")
+    return tag
+
+
+def test_a_runtime_one_version_behind_keeps_working(lab: Any, consumer: dict[str, Any], previous_image: str) -> None:
+    """Live settings reach it; a field that it does not know is refused and told, and the old pod goes on as it was."""
+    consumer["spec"]["handler"]["image"] = previous_image
+    lab.apply(consumer)
+    lab.eventually(lambda: running(lab), seconds=90)
+    (old,) = the_pods(lab)
+    consumer["spec"]["execution"]["maxInFlight"] = 99
+    lab.apply(consumer)
+    lab.eventually(lambda: state(old)["knobs"]["max_in_flight"] == 99)
+    consumer["spec"]["source"]["kafka"]["schemaRegistry"] = {"url": "http://registry.invalid"}
+    lab.apply(consumer)
+    reasons = ("SettingsRejected", "InvalidSettings")
+    lab.eventually(lambda: lab.condition("Degraded")[1] in reasons, seconds=60)
+    told = [message for reason in reasons for message in lab.events(reason)]
+    assert any("schema_registry" in message and "no such field" in message for message in told)
+    assert old["metadata"]["uid"] in {pod["metadata"]["uid"] for pod in the_pods(lab)}
+    assert state(old)["assigned_partitions"] == 4
+    del consumer["spec"]["source"]["kafka"]["schemaRegistry"]
+    lab.apply(consumer)
+    lab.eventually(lambda: running(lab), seconds=60)
 
 
 def intend(lab: Any, value: int) -> None:

@@ -45,6 +45,10 @@ def test_a_resource_gets_its_children_and_its_status(lab: Any, operator: Any) ->
     header, row = lab.done("get", "pcon", "orders").splitlines()
     assert header.split() == ["NAME", "MODE", "READY", "LAG", "IN-FLIGHT", "TUNING", "REASON", "AGE"]
     assert row.split()[:3] == ["orders", "async", "0"]
+    wide, values = lab.done("get", "pcon", "orders", "-o", "wide").splitlines()
+    more = ["GROUP", "REPLICAS", "MAX-IN-FLIGHT", "POLL-BATCH", "WORKERS", "PROFILE", "MESSAGE"]
+    assert wide.split()[-len(more) :] == more
+    assert {"orders-group", "16", "500", "None"} <= set(values.split())
     assert "Deployment orders" in lab.eventually(lambda: lab.events("Created"))[0]
 
 
