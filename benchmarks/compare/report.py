@@ -10,12 +10,13 @@ from typing import Any
 from rich.table import Table
 
 Document = dict[str, Any]
+HEADER = ("work", "system", "rounds", "min/s", "median/s", "max/s", "CPU us", "MB", "p50 ms", "p99 ms", "p99.9 ms")
 _STYLE = "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right}td:first-child{text-align:left}"
 
 
 def results_table(document: Document) -> Table:
     """Return what each system did."""
-    table = Table("work", "system", "rounds", "min/s", "median/s", "max/s", "CPU us", "RSS MB", title="Rates")
+    table = Table(*HEADER, title="Rates, and latency at half of them")
     for row in document["results"]:
         table.add_row(*cells(row))
     return table
@@ -26,7 +27,10 @@ def cells(row: dict[str, Any]) -> list[str]:
     rates = [f"{row['msgs_per_second'][name]:,.0f}" for name in ("min", "median", "max")]
     cpu = row["cpu_us_per_message"]
     each = f"{cpu:,.2f}" if cpu is not None else "-"
-    return [f"{row['work']}/{row['mode']}", row["system"], str(row["rounds"]), *rates, each, f"{row['rss_mb']:,.0f}"]
+    latency = row["latency_ms"]
+    times = [f"{latency[name]:,.1f}" if latency else "-" for name in ("p50", "p99", "p999")]
+    work = f"{row['work']}/{row['mode']}"
+    return [work, row["system"], str(row["rounds"]), *rates, each, f"{row['rss_mb']:,.0f}", *times]
 
 
 def ratios_table(document: Document) -> Table:
@@ -47,8 +51,8 @@ def write_html(document: Document, path: Path) -> None:
         _plot(document, "Messages per second", lambda row: row["msgs_per_second"]["median"]),
         _plot(document, "CPU microseconds per message", lambda row: row["cpu_us_per_message"] or 0.0),
         _plot(document, "Memory, MB", lambda row: row["rss_mb"]),
+        *(_latency_plot(document, name) for name in ("p50", "p99", "p999") if _has_latency(document)),
     ]
-    header = ["work", "system", "rounds", "min/s", "median/s", "max/s", "CPU us", "RSS MB"]
     ratios = [
         [key, "-" if value is None else f"{value:.2f}", str(document["targets"].get(key, "")),
          document["reasons"].get(key, "")]
@@ -60,7 +64,7 @@ def write_html(document: Document, path: Path) -> None:
         f"<h1>Comparison of {html.escape(document['written_at'])}</h1>",
         f"<p>{html.escape(str(document['machine']))}</p><p>{html.escape(str(document['parameters']))}</p>",
         *(f"<p><b>Void:</b> {html.escape(reason)}</p>" for reason in document["void"]),
-        _html_table(header, [cells(row) for row in document["results"]]),
+        _html_table(HEADER, [cells(row) for row in document["results"]]),
         _html_table(["ratio", "ours / peer", "target", "reason"], ratios),
         *(f'<p><img alt="" src="data:image/png;base64,{each}"></p>' for each in plots),
     ]
@@ -72,6 +76,16 @@ def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{html.escape(each)}</th>" for each in header)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(each)}</td>" for each in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _has_latency(document: Document) -> bool:
+    return any(row["latency_ms"] for row in document["results"])
+
+
+def _latency_plot(document: Document, name: str) -> str:
+    rows = [row for row in document["results"] if row["latency_ms"]]
+    title = f"Latency {name} at half load, milliseconds"
+    return _plot({"results": rows}, title, lambda row: row["latency_ms"][name])
 
 
 def _plot(document: Document, title: str, value: Any) -> str:

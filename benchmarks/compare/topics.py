@@ -6,11 +6,13 @@ its number there, for peers that show their handler nothing but the value.
 
 import random
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate, count
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from benchmarks.compare.errors import CompareError
 from benchmarks.compare.works import Keys
@@ -26,6 +28,7 @@ _SEED = 5
 _CHUNK = 10_000
 _UNSENT_AT_MOST = 100_000
 _FLUSH_SECONDS = 120.0
+_DELETE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +99,11 @@ def filled(kafka: Kafka, contents: Contents) -> Topic:
     ends = _ends(kafka.bootstrap_servers, name)
     if sum(ends) == messages:
         return Topic(name, ends)
-    if sum(ends):
-        raise CompareError(f"topic {name} has {sum(ends)} of {messages} messages; delete it, or empty the testbed")
-    if not ends:
-        created(kafka, name, contents.partitions)
     try:
+        if sum(ends):  # an earlier run was stopped while it filled it
+            _delete(kafka.bootstrap_servers, name)
+        if sum(ends) or not ends:
+            created(kafka, name, contents.partitions)
         _fill(kafka.bootstrap_servers, contents)
     except KafkaException as error:
         raise CompareError(f"topic {name} could not be filled: {error}") from error
@@ -128,6 +131,16 @@ def _fill(servers: str, contents: Contents) -> None:
         producer.produce(contents.name, next(lines[partition]), names[number], partition)
     if producer.flush(_FLUSH_SECONDS):
         raise CompareError(f"the broker did not take all of {contents.name} within {_FLUSH_SECONDS:g} s")
+
+
+def _delete(servers: str, name: str) -> None:
+    """Delete a topic, and wait until it is gone. Raises CompareError when it stays."""
+    AdminClient({"bootstrap.servers": servers}).delete_topics([name])[name].result(_DELETE_SECONDS)
+    deadline = time.monotonic() + _DELETE_SECONDS
+    while _ends(servers, name):
+        if time.monotonic() > deadline:
+            raise CompareError(f"topic {name} was half filled and could not be deleted; empty the testbed")
+        time.sleep(0.2)
 
 
 def _ends(servers: str, name: str) -> tuple[int, ...]:

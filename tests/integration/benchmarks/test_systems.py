@@ -1,12 +1,13 @@
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import Producer
 
 from benchmarks.compare import open_loop
 from benchmarks.compare.job import Kind, Mode, Ordering
 from benchmarks.compare.measure import Pace, run
 from benchmarks.compare.open_loop import Offer
-from benchmarks.compare.topics import Contents, filled
+from benchmarks.compare.topics import Contents, created, filled
 from benchmarks.compare.works import System, Work
 
 PACE = Pace(warm=0.0, warm_java=0.0, window=60.0)
@@ -42,3 +43,14 @@ def test_latency_at_a_fixed_rate(kafka):
     found = open_loop.latency(System.OURS, work, kafka, offer, iterations=0)
     assert found.messages == 400
     assert 5.0 <= found.p50 <= found.p99 <= found.p999
+
+
+def test_topic_that_was_left_half_filled_is_made_anew(kafka):
+    """A run that was stopped while it filled a topic does not stand in the way of the next."""
+    contents = Contents(messages=50, value_bytes=31)
+    created(kafka, contents.name, contents.partitions)
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    for _ in range(10):
+        producer.produce(contents.name, b"left over", partition=0)
+    producer.flush(30)
+    assert filled(kafka, contents).messages == 50

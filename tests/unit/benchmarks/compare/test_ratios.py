@@ -11,6 +11,7 @@ from benchmarks.compare.store import Store
 from benchmarks.compare.works import TARGETS, WORKS, System, selected
 
 PARAMETERS = {"messages": 10}
+LATENCY = Latency(avg=1, p50=1, p99=2, p999=3, handler_p99=1, offered_per_second=5, messages=9)
 
 
 def result(rate, messages=2_000):
@@ -81,13 +82,12 @@ def test_store_goes_on_where_it_stopped(tmp_path):
 def test_store_keeps_latencies_and_asks_again_for_those_it_could_not_measure(tmp_path):
     """A latency is measured once; one that failed is tried again by the next run."""
     path = tmp_path / "compare.json"
-    found = Latency(avg=1, p50=1, p99=2, p999=3, handler_p99=1, offered_per_second=5, messages=9)
     kept = Store(path, PARAMETERS)
     kept.add("noop/single", System.RAW, result(5.0))
-    kept.add_latency("noop/single", System.RAW, found)
+    kept.add_latency("noop/single", System.RAW, LATENCY)
     kept.add_latency("noop/single", System.OURS, "fell behind")
     resumed = store.resumed(path, PARAMETERS)
-    assert resumed.latency("noop/single", System.RAW) == found
+    assert resumed.latency("noop/single", System.RAW) == LATENCY
     assert resumed.latency("noop/single", System.OURS) is None
     assert json.loads(path.read_text())["results"][0]["latency_ms"]["p999"] == 3
 
@@ -113,11 +113,12 @@ def test_reports_show_figures_and_reasons(tmp_path):
     kept = Store(tmp_path / "compare.json", PARAMETERS)
     kept.add("noop/single", System.OURS, result(500.0))
     kept.add("noop/single", System.RAW, result(1_000.0))
+    kept.add_latency("noop/single", System.OURS, LATENCY)
     kept.miss("noop/async", System.JAVA, "java <not> found")
     document = json.loads((tmp_path / "compare.json").read_text())
     report.write_html(document, tmp_path / "compare.html")
     page = (tmp_path / "compare.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 6
     assert "java &lt;not&gt; found" in page
     console = Console(record=True, width=200)
     console.print(report.results_table(document), report.ratios_table(document))
