@@ -15,7 +15,7 @@ from rich.table import Table
 
 from benchmarks.choose import manifest, sample
 from benchmarks.choose.advice import Advice, advise
-from benchmarks.choose.trials import CORES, ROUNDS, Trial, Tried, ladders, tried
+from benchmarks.choose.trials import CORES, Trial, Tried, ladders, tried
 from benchmarks.report import page, plots
 from benchmarks.report.plots import Line
 from benchmarks.scenarios import broker
@@ -50,6 +50,8 @@ def main(
     sample_file: Annotated[Path, typer.Option("--sample", help="Messages of yours, one JSON value per line.")],
     seconds: Annotated[float, typer.Option(min=1, help="For each mode, over all its settings.")] = 60.0,
     messages: Annotated[int, typer.Option(min=1, help="Messages in the topic; the sample is repeated.")] = 200_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Trials of each setting; the best counts.")] = 2,
+    mode: Annotated[list[Mode] | None, typer.Option(help="Only this one; repeat. By default all that fit.")] = None,
     ordering: Annotated[Ordering, typer.Option(help="Which messages wait for each other.")] = Ordering.KEY,
     name: Annotated[str | None, typer.Option(help="Of the resource; by default from the entry point.")] = None,
     topic: Annotated[str, typer.Option(help="Your topic, for the manifest.")] = "my-topic",
@@ -61,15 +63,16 @@ def main(
     ] = None,
     embedded: Annotated[bool, typer.Option("--embedded", help="librdkafka's mock Kafka: to try.")] = False,
 ) -> None:
-    """Measure, advise, print."""
+    """Measure, advise, print. What else runs on a machine only slows, so the best round counts."""
     sys.path.insert(0, str(Path.cwd()))
     resource = name or re.sub(r"[^a-z0-9]+", "-", entrypoint.lower()).strip("-")[:50]
     try:
         is_async = load(entrypoint).is_async
         records = sample.read(sample_file)
+        steps = {each: ladder for each, ladder in ladders(is_async=is_async).items() if each in (mode or Mode)}
         with interruptible():
             where = broker.connect(bootstrap_servers, embedded=embedded)
-            tried_all = _measured(where, entrypoint, records, ladders(is_async=is_async), messages, seconds, ordering)
+            tried_all = _measured(where, entrypoint, records, steps, messages, seconds, rounds, ordering)
         advice = advise(tried_all, cores=CORES, load=os.getloadavg()[0])
     except (WorkbenchError, StartFailure, KafkaException) as error:
         _console.print(f"[red]error:[/] {error}", soft_wrap=True, markup=True)
@@ -92,6 +95,7 @@ def _measured(
     steps: dict[Mode, list[Trial]],
     messages: int,
     seconds: float,
+    rounds: int,
     ordering: Ordering,
 ) -> list[Tried]:
     average = sum(len(each.value or b"") for each in records) / len(records)
@@ -104,8 +108,8 @@ def _measured(
         where.fill(topic, sample.repeated(records, count), told=lambda sent: bars.update(filling, completed=sent))
         bars.update(filling, completed=count)
         plan = [
-            (trial, seconds / len(trials) / ROUNDS)
-            for _ in range(ROUNDS)
+            (trial, seconds / len(trials) / rounds)
+            for _ in range(rounds)
             for trials in steps.values()
             for trial in trials
         ]

@@ -11,8 +11,6 @@ from consumer_runtime.contract.settings import Mode, Ordering
 CORES = len(os.sched_getaffinity(0))
 POLL_BATCH_SIZE = 500
 _TASK_TIMEOUT_MS = 60_000
-ROUNDS = 2
-"""Of everything, one after the other; the better one of each counts, since what else runs on a machine only slows."""
 
 
 POOLED = frozenset({Mode.THREAD, Mode.PROCESS})
