@@ -30,7 +30,8 @@ from consumer_runtime.message import Message
 _BEAT_SECONDS = 0.05
 _TELL_BLOCKED_AFTER_SECONDS = 1.0
 _BLOCKED_AT_MOST_SECONDS = 300.0
-_OVERDUE_GRACE_SECONDS = 30.0
+_OVERDUE_SECONDS_AT_MOST = 120.0
+"""Past the timeout; as long as the alert on the oldest task needs (see `thread.HUNG_SECONDS_AT_MOST`)."""
 _OPEN_WITHIN_SECONDS = 60.0
 _MANY = 1_000_000
 
@@ -142,7 +143,7 @@ class AsyncEngine:
             if blocked > limit:
                 return f"the handler has blocked the event loop for {blocked:.1f} s; await, or use mode thread"
         oldest = min((each.started_at for each in tuple(self._overdue)), default=now)
-        if self._overdue and now - oldest > 2 * self._timeout + _OVERDUE_GRACE_SECONDS:
+        if self._overdue and now - oldest > self._timeout + max(self._timeout, _OVERDUE_SECONDS_AT_MOST):
             return f"a handler call ignores its cancellation for {now - oldest:.1f} s"
         return None
 

@@ -22,8 +22,9 @@ from consumer_runtime.errors import StartFailure
 from consumer_runtime.handler import Handler
 from consumer_runtime.message import Message
 
-HUNG_SECONDS_AT_MOST = 60.0
-"""Past the timeout, then the engine is in trouble: the runbook's minute of `consumer_oldest_task_duration_seconds`."""
+HUNG_SECONDS_AT_MOST = 120.0
+"""Past the timeout, then the engine is in trouble. The runbook's alert on `consumer_oldest_task_duration_seconds` needs
+a minute, a scrape and an evaluation: a pod that ended sooner would end it unseen."""
 _LOOK_SECONDS = 0.05
 _OPEN_SECONDS_AT_MOST = 300.0
 _FAILED_OPENS_AT_MOST = 5
