@@ -135,9 +135,10 @@ def _fill(servers: str, contents: Contents) -> None:
 
 def _delete(servers: str, name: str) -> None:
     """Delete a topic, and wait until it is gone. Raises CompareError when it stays."""
-    AdminClient({"bootstrap.servers": servers}).delete_topics([name])[name].result(_DELETE_SECONDS)
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.delete_topics([name])[name].result(_DELETE_SECONDS)
     deadline = time.monotonic() + _DELETE_SECONDS
-    while _ends(servers, name):
+    while name in admin.list_topics(timeout=_DELETE_SECONDS).topics:
         if time.monotonic() > deadline:
             raise CompareError(f"topic {name} was half filled and could not be deleted; empty the testbed")
         time.sleep(0.2)

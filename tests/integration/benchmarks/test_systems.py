@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import pytest
@@ -47,7 +48,7 @@ def test_latency_at_a_fixed_rate(kafka):
 
 def test_topic_that_was_left_half_filled_is_made_anew(kafka):
     """A run that was stopped while it filled a topic does not stand in the way of the next."""
-    contents = Contents(messages=50, value_bytes=31)
+    contents = Contents(messages=50, value_bytes=20 + time.time_ns() % 1_000)
     created(kafka, contents.name, contents.partitions)
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
     for _ in range(10):
