@@ -64,6 +64,9 @@ def astray(message):
 
 def returns_a_number(message):
     return 5
+
+def ignores(message):
+    pass
 """
 
 

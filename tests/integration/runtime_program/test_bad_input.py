@@ -13,6 +13,8 @@ POLICY = {"errors": ["no.such:Error"], "max_retries": 1, "backoff_ms": 1, "max_b
     [
         ({"execution": {"max_inflight": 5}}, 10, StartReason.INVALID_SETTINGS, "spec.execution.max_inflight", "5"),
         ({"execution": {"mode": "warp"}}, 10, StartReason.INVALID_SETTINGS, "spec.execution.mode", "warp"),
+        ({"retry": {"max_retries": "x"}}, 10, StartReason.INVALID_SETTINGS, "spec.retry.maxRetries", "x"),
+        ({"handler": {"entrypoint": "handlers:same"}}, 13, StartReason.HANDLER_UNSUITABLE, None, "handlers:same"),
         ({"handler": {"entrypoint": "no.such:thing"}}, 11, StartReason.HANDLER_NOT_FOUND, None, "no.such:thing"),
         ({"handler": {"entrypoint": "handlers:absent"}}, 11, StartReason.HANDLER_NOT_FOUND, None, "handlers:absent"),
         ({"handler": {"entrypoint": "handlers:log"}}, 13, StartReason.HANDLER_UNSUITABLE, None, "handlers:log"),
@@ -44,6 +46,25 @@ def test_a_mistake_is_told_and_never_a_traceback(topics, program, settings_for, 
     assert told.remedy
     assert "Traceback" not in failed.stderr
     assert failed.stderr.rstrip().splitlines()[-1].startswith(f"{reason}: {told.field}")
+
+
+@pytest.mark.parametrize("mode", ["single", "process"])
+def test_a_message_that_does_not_decode_is_a_dead_letter_and_no_crash(topics, program, settings_for, eventually, mode):
+    """Not tried again, its bytes kept, the reason in its header; the messages behind it go on."""
+    topic, dead = topics.create(partitions=1), topics.create(partitions=1)
+    topics.produce(topic, [b'{"a": 1}', b"{", b'{"a": 2}'])
+    handler = {"entrypoint": "handlers:ignores", "value_format": "json"}
+    settings = settings_for(
+        topic, handler=handler, execution={"mode": mode}, dead_letter={"enabled": True, "topic": dead}
+    )
+    running = program(settings).start()
+    assert eventually(40, lambda: running.metric("consumer_processed_total") == 3), running.stderr
+    (letter,) = topics.read(dead, 1)
+    headers = dict(letter.headers())
+    assert (letter.value(), headers["x-retry-attempt"]) == (b"{", b"1")
+    assert headers["x-error-reason"].startswith(b"the value does not decode")
+    assert running.metric("consumer_retries_total") in (None, 0)
+    assert running.stop() == 0
 
 
 def test_a_topic_that_does_not_exist_is_named(program, settings_for):
