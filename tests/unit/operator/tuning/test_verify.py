@@ -53,12 +53,12 @@ def test_what_did_not_pay_is_taken_back_and_blocked():
 
 
 def test_after_harm_values_below_it_may_be_tried():
-    """More in flight did harm at 200: half way there is tried next, not 200 again."""
+    """More in flight did harm at 200: half way there, by factors, is tried next, not 200 again."""
     back = judged(seen(rate=500.0))
     soon = decided(applied(RAISE, back, seen(), later=600))
     again = decided(applied(RAISE, soon, seen(), later=900))
     assert isinstance(again.action, Step)
-    assert again.action.to_value == 150
+    assert again.action.to_value == 141
 
 
 def test_a_failed_direction_is_blocked_longer_each_time():
