@@ -128,9 +128,20 @@ def _measured(
     return rows
 
 
+_DRAINED = ("success_rate_percent", "RetriedMessages", "expected_retried", "DeadLetteredMessages",
+            "expected_dead_lettered", "messages_per_second", "seconds", "latency_ms_p50", "latency_ms_p99")  # fmt: skip
+_SHOWN = {
+    "payloads": ("payload_bytes", "us_per_attempt", "mb_per_second", *_DRAINED),
+    "retries": ("max_retries", "backoff_ms", *_DRAINED),
+}
+"""Columns for people, where there are too many; the file has all."""
+
+
 def show(part: str, rows: list[Row]) -> None:
     """Print rows as tables, one for each set of columns."""
     title = PARTS[part][0]
+    if part in _SHOWN:
+        rows = [{name: row[name] for name in _SHOWN[part]} for row in rows]
     while rows:
         columns = list(rows[0])
         table = Table(*columns, title=title, title_justify="left")

@@ -48,9 +48,9 @@ def totals(count: int, outcome: Outcome, failure_rate: float, retry: Retry) -> R
         "retry_rate_percent": round(100 * outcome.retried / attempts, 2),
         "expected_retried": round(count * sum(expected)),
         "expected_dead_lettered": round(count * failure_rate ** (retry.max_retries + 1), 1),
-        "messages_per_second": round(outcome.rate, 1),
-        "attempts_per_second": round(attempts / max(outcome.seconds, 1e-9), 1),
-        "seconds": round(outcome.seconds, 2),
+        "messages_per_second": round(outcome.finished / outcome.watched_seconds, 1),
+        "attempts_per_second": round(attempts / outcome.watched_seconds, 1),
+        "seconds": round(outcome.watched_seconds, 2),
         **{f"latency_ms_{name}": value for name, value in outcome.latency_ms.items()},
         "memory_peak_mb": round(outcome.rss_peak_mb, 1),
         "cpu_percent": round(100 * outcome.cpu_share, 1),
@@ -69,9 +69,10 @@ def payloads(bench: Bench, *, failure_rate: float) -> list[Row]:
             environment=_environment(failure_rate, 0), messages=count, dead_letter="payload.dead",
         )  # fmt: skip
         row = totals(count, outcome, failure_rate, retry)
-        us = 1e6 * outcome.seconds / max(outcome.finished + outcome.retried, 1)
+        us = 1e6 * outcome.watched_seconds / max(outcome.finished + outcome.retried, 1)
+        megabytes = outcome.finished * size / 1e6 / outcome.watched_seconds
         rows.append({"payload_bytes": size, "us_per_attempt": round(us, 1),
-                     "mb_per_second": round(outcome.rate * size / 1e6, 2), **row})  # fmt: skip
+                     "mb_per_second": round(megabytes, 2), **row})  # fmt: skip
     return rows
 
 

@@ -69,6 +69,11 @@ class Outcome:
         return self.succeeded + self.failed + self.dead_lettered
 
     @property
+    def watched_seconds(self) -> float:
+        """Return the seconds from the assignment to the job's end, dead letters included."""
+        return max(self.timeline[-1][0] if self.timeline else self.seconds, 1e-9)
+
+    @property
     def rate(self) -> float:
         """Finished messages per second."""
         return self.finished / max(self.seconds, 1e-9)
