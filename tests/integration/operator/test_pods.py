@@ -121,6 +121,31 @@ def test_a_runtime_one_version_behind_keeps_working(lab: Any, consumer: dict[str
     lab.eventually(lambda: running(lab), seconds=60)
 
 
+@pytest.fixture
+def own_image(kubernetes: Any, runtime_image: str, tmp_path: Path) -> str:
+    """A handler's own image, built from the Dockerfile of the documents, with a package that the runtime has not."""
+    page = (ROOT / "docs" / "manifests.md").read_text()
+    text = page.partition("```dockerfile\n")[2].partition("```")[0]
+    assert "parallel-consumer-runtime:0.1.0" in text
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "Dockerfile").write_text(text.replace("parallel-consumer-runtime:0.1.0", runtime_image))
+    (tmp_path / "requirements.txt").write_text("isodate==0.7.2\n")
+    (tmp_path / "shop" / "orders.py").write_text(f"import isodate\n{HANDLER}")
+    tag = "localhost/shop-orders:test"
+    kubernetes.build_image("handler", tag, dockerfile=tmp_path / "Dockerfile")
+    return tag
+
+
+def test_a_handler_of_ones_own_image_runs(lab: Any, consumer: dict[str, Any], own_image: str) -> None:
+    """Code and packages are in the image; nothing is mounted, and the pod is as restricted as any."""
+    consumer["spec"]["handler"] = {"entrypoint": "shop.orders:handle", "image": own_image}
+    lab.apply(consumer)
+    lab.eventually(lambda: running(lab), seconds=90)
+    (pod,) = the_pods(lab)
+    assert state(pod)["assigned_partitions"] == 4
+    assert {volume["name"] for volume in pod["spec"]["volumes"]} == {"settings", "scratch"}
+
+
 def intend(lab: Any, value: int) -> None:
     """Write a step of the tuner into the status, as an operator that is killed right after it leaves it."""
     patch = {"status": {"tuning": {"knobs": {"maxInFlight": value}}}}
