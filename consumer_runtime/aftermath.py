@@ -32,10 +32,11 @@ class Aftermath:
 
     @classmethod
     def of_environment(cls) -> Self:
-        """Return that of the pod, or of $CONSUMER_STATE_DIR; outside of both there is no mark."""
-        name = os.environ.get(pod.POD_NAME_VARIABLE)
-        folder = os.environ.get(pod.STATE_DIRECTORY_VARIABLE) or (pod.STATE_DIRECTORY if name else None)
-        return cls(Path(folder) / f"running-{name or 'consumer'}" if folder else None)
+        """Return that of a pod of the operator's, or of $CONSUMER_STATE_DIR; outside of both there is no mark."""
+        in_pod = pod.STATE_DIRECTORY if Path(pod.SETTINGS_DIRECTORY).is_dir() else None
+        folder = os.environ.get(pod.STATE_DIRECTORY_VARIABLE) or in_pod
+        name = os.environ.get(pod.POD_NAME_VARIABLE) or "consumer"
+        return cls(Path(folder) / f"running-{name}" if folder else None)
 
     def begin(self, max_in_flight: int) -> None:
         """Look for a mark, and leave one. A folder that cannot be written is told, and harms nothing else."""
