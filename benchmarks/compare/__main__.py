@@ -21,7 +21,7 @@ from testbed.kafka import Kafka
 _EXAMPLES = """
 Examples:
 
-  python -m benchmarks.compare                                  every work and peer, three rounds; about two hours
+  python -m benchmarks.compare                                  every work and peer, three rounds; about 2.5 hours
 
   python -m benchmarks.compare --targets --window 15 --resume   what ratios with a target need; about 45 minutes
 

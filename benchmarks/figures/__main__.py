@@ -32,7 +32,11 @@ _console = Console(highlight=False)
 class Part(StrEnum):
     """What can be measured by itself."""
 
-    CURVES = "curves"
+    MESSAGES = "messages"
+    PARTITIONS = "partitions"
+    KEYS = "keys"
+    BYTES = "bytes"
+    IN_FLIGHT = "in-flight"
     RESTING = "resting"
     MEMBERS = "members"
     KILLED = "killed"
@@ -40,7 +44,7 @@ class Part(StrEnum):
 
 
 _PARTS: dict[Part, Callable[[Bench], Iterable[Figure]]] = {
-    Part.CURVES: curves.figures,
+    **{Part(name): curves.along(name) for name in curves.AXES},
     Part.RESTING: resting.figures,
     Part.MEMBERS: together.members,
     Part.KILLED: together.killed,

@@ -24,10 +24,13 @@ Point = tuple[str, Contents, Work, float]
 """Label, topic, work, and by what the cost of a message is divided."""
 
 
-def figures(bench: Bench) -> Iterator[Figure]:
-    """Measure each axis; the value is the highest cost over the lowest."""
-    for name, points in _AXES.items():
-        yield _axis(bench, name, points())
+def along(name: str) -> Callable[[Bench], Iterator[Figure]]:
+    """Return what measures one axis of `AXES`; the value is the highest cost over the lowest."""
+
+    def figures(bench: Bench) -> Iterator[Figure]:
+        yield _axis(bench, name, AXES[name]())
+
+    return figures
 
 
 def _axis(bench: Bench, name: str, points: list[Point]) -> Figure:
@@ -53,10 +56,10 @@ def _sized(size: int) -> Contents:
     return replace(_BASE, value_bytes=size, messages=min(_BASE.messages, _BYTES_AT_MOST // size))
 
 
-_AXES: dict[str, Callable[[], list[Point]]] = {
+AXES: dict[str, Callable[[], list[Point]]] = {
     "messages": lambda: [(f"{n:,}", replace(_BASE, messages=n), _WORK, 1) for n in (200_000, 1_000_000, 5_000_000)],
     "partitions": lambda: [(str(n), replace(_BASE, partitions=n), _WORK, 1) for n in (1, 8, 64)],
     "keys": lambda: [(f"{n:,}", replace(_BASE, key_count=n), _WORK, 1) for n in (10, 1_000, 100_000, 1_000_000)],
     "bytes": lambda: [(f"{n:,}", _sized(n), _WORK, n) for n in _BYTE_SIZES],
-    "in flight": lambda: [(f"{n:,}", _BASE, replace(_WORK, max_in_flight=n), 1) for n in (256, 2_000, 20_000)],
+    "in-flight": lambda: [(f"{n:,}", _BASE, replace(_WORK, max_in_flight=n), 1) for n in (256, 2_000, 20_000)],
 }
