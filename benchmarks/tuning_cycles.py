@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -172,7 +172,8 @@ def _pods(resources: int, namespaces: int) -> Iterator[list[dict[str, Any]]]:
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(BrokenPipeError):  # Prometheus did not wait any longer
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Stay quiet."""
