@@ -28,7 +28,7 @@ _LOOK_EVERY_SECONDS = 0.5
 _ASSIGNED_WITHIN_SECONDS = 90.0
 _ORPHAN_GRACE_SECONDS = 3.0
 _ENDS = {end for _, end in LASTING.values()}
-_POSSIBLE_WITHIN_SECONDS = 30.0
+_POSSIBLE_WITHIN_SECONDS = 60.0
 """How long a fault is put off while it cannot be caused."""
 
 
