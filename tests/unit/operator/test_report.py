@@ -136,3 +136,18 @@ def test_a_resource_that_was_never_right_is_not_ready() -> None:
     ready = refused.condition(ConditionType.READY)
     assert ready is not None
     assert ready.status is ConditionStatus.FALSE
+
+
+def test_one_that_leaves_its_group_to_an_elder_is_not_ready_and_says_since_when() -> None:
+    """Ready and Progressing turn false with the conflict as their reason; figures are the pods that are still there."""
+    running = status()
+    later = NOW.replace(hour=5)
+    conflict = Problem("GroupConflict", "shop/elder already consumes")
+    before = report.standing_aside(running, conflict, pods=1, ready=0, now=later)
+    after = report.refused(before, conflict, generation=1, now=later)
+    found = {condition.type: condition for condition in after.conditions}
+    for kind in (ConditionType.READY, ConditionType.PROGRESSING):
+        assert (found[kind].status, found[kind].reason) == (ConditionStatus.FALSE, "GroupConflict")
+    assert found[ConditionType.READY].last_transition_time == report.timestamp(later)
+    assert found[ConditionType.DEGRADED].status is ConditionStatus.TRUE
+    assert (after.replicas, after.ready_replicas, after.reason) == (1, 0, "GroupConflict")
