@@ -58,6 +58,11 @@ def page(title: str, body: Sequence[str]) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
 
 
+def escaped(told: str) -> str:
+    """Return a text as HTML."""
+    return html.escape(told)
+
+
 def figure(plot: Plot) -> str:
     """Return a picture that follows the reader's color scheme."""
     alternative = html.escape(plot.description, quote=True)

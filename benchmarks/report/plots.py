@@ -11,6 +11,10 @@ Draw = Callable[[Any, "Theme"], None]
 COLORS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#9c755f")
 
 
+_PALE = (0.15, 0.85)
+"""Shares between these have light colors in the heat map, on which letters are dark."""
+
+
 class Theme(StrEnum):
     """The page's two looks; values are the color of lines and letters."""
 
@@ -117,4 +121,6 @@ def heat(axes: Any, rows: Sequence[str], columns: Sequence[str], values: Sequenc
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     for row, column in np.argwhere(~np.isnan(shown)):
-        axes.text(column, row, f"{shown[row, column]:.0%}", ha="center", va="center", color="#111111")
+        share = shown[row, column]
+        color = "#111111" if _PALE[0] < share < _PALE[1] else "#ffffff"
+        axes.text(column, row, f"{share:.0%}", ha="center", va="center", color=color)
