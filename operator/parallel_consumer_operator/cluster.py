@@ -1,4 +1,4 @@
-"""Kubernetes behind the port: the only importer of `kubernetes`, whose errors end here.
+"""Kubernetes behind the port: with `lease.py` the only importer of `kubernetes`, whose errors end here.
 
 Kinds are stated, not discovered: discovery costs requests and permissions, and goes stale when definitions come later.
 """
@@ -8,24 +8,24 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 from kubernetes.aio import config
-from kubernetes.aio.client import ApiClient, Configuration, V1Lease, V1ObjectMeta
+from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.dynamic import DynamicClient, Resource
-from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelection import LeaderElection
-from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 from pydantic import ValidationError
 
 from consumer_runtime.contract import pod as contract
 from consumer_runtime.contract.state import RuntimeState
+from parallel_consumer_operator import kinds
 from parallel_consumer_operator.errors import (
     ClusterError,
     ConflictError,
@@ -35,6 +35,8 @@ from parallel_consumer_operator.errors import (
     UnavailableError,
 )
 from parallel_consumer_operator.event_manifest import event_manifest
+from parallel_consumer_operator.lease import candidacy
+from parallel_consumer_operator.mirror import Mirror, Scope
 from parallel_consumer_operator.port import Event, Key, KindRef, Manifest
 from parallel_consumer_operator.resource import names
 
@@ -43,29 +45,12 @@ STATE_SECONDS = 2.0
 REQUESTS_AT_ONCE = 32
 """Requests to the API server under way at most; the rest wait their turn here instead of being throttled there."""
 
-LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS = 10, 6, 1
-"""A Lease lasts 10 s from when a standby saw its last renewal, and is tried every second: taken over within 12 s."""
-LEASE_REQUEST_SECONDS = 2.0
-
-_RESOURCE = KindRef(names.API_VERSION, names.KIND)
-_POD = KindRef("v1", "Pod")
-_SECRET = KindRef("v1", "Secret")
-_EVENT = KindRef("v1", "Event")
-_LEASE = KindRef("coordination.k8s.io/v1", "Lease")
-_PLURALS = {
-    _LEASE: "leases",
-    _RESOURCE: names.PLURAL,
-    _POD: "pods",
-    _SECRET: "secrets",
-    _EVENT: "events",
-    KindRef("v1", "ConfigMap"): "configmaps",
-    KindRef("v1", "ServiceAccount"): "serviceaccounts",
-    KindRef("apps/v1", "Deployment"): "deployments",
-    KindRef("monitoring.coreos.com/v1", "PodMonitor"): "podmonitors",
-    KindRef("monitoring.coreos.com/v1", "PrometheusRule"): "prometheusrules",
-    KindRef("policy/v1", "PodDisruptionBudget"): "poddisruptionbudgets",
-    KindRef("networking.k8s.io/v1", "NetworkPolicy"): "networkpolicies",
-}
+PAGE = 500
+"""Objects in one part of a list."""
+STREAM_SECONDS = (240, 360)
+"""A watch is asked to end after a time between these, and is opened again."""
+SILENT_SECONDS = 90.0
+"""The API server sends a bookmark each minute: a stream that is silent for longer is dead."""
 
 Observe = Callable[[str, str, str], None]
 """Is told of each request: operation, kind, outcome."""
@@ -77,6 +62,9 @@ class Cluster:
     def __init__(self, client: ApiClient, *, identity: str, observe: Observe) -> None:
         self._client, self._observe = DynamicClient(client), observe
         self._identity = identity
+        self.mirror = Mirror()
+        """What the watches tell; answers to our own writes go there at once, so that a pass sees what it wrote."""
+        self._kinds: dict[KindRef, Resource] = {}
         self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STATE_SECONDS))
 
@@ -86,31 +74,48 @@ class Cluster:
 
     async def resource(self, key: Key) -> Manifest | None:
         """See `Port.resource`."""
-        return await self._read(_RESOURCE, key.namespace, key.name)
+        return self.mirror.get(kinds.RESOURCE, key.namespace, key.name) or await self.read_resource(key)
+
+    async def read_resource(self, key: Key) -> Manifest | None:
+        """Return the resource as the API server has it now, whatever the watch told."""
+        return await self._read(kinds.RESOURCE, key.namespace, key.name)
+
+    async def resources(self, namespaces: tuple[str, ...]) -> list[Manifest]:
+        """See `Port.resources`."""
+        found: list[Manifest] = []
+        for namespace in namespaces or (None,):
+            request = self._client.get(self._kind(kinds.RESOURCE), namespace=namespace, **_OPTIONS)
+            found += (await self._ask("list", kinds.RESOURCE, request)).get("items") or []
+        return found
 
     async def child(self, key: Key, kind: KindRef, name: str) -> Manifest | None:
-        """See `Port.child`."""
-        return await self._read(kind, key.namespace, name)
+        """See `Port.child`. What the mirror has not is asked for: it may be somebody else's, without our label."""
+        if self.mirror.lacks_kind(kind, key.namespace):
+            return None
+        known = self.mirror.get(kind, key.namespace, name) if self.mirror.covers(kind, key.namespace) else None
+        return known or await self._read(kind, key.namespace, name)
 
     async def pods(self, key: Key) -> list[Manifest]:
         """See `Port.pods`."""
+        if self.mirror.covers(kinds.POD, key.namespace):
+            return self.mirror.pods(key)
         selector = f"{names.LABEL_NAME}={key.name},{names.LABEL_APPLICATION}={names.APPLICATION}"
         found = await self._ask(
             "list",
-            _POD,
-            self._client.get(self._kind(_POD), namespace=key.namespace, label_selector=selector, **_OPTIONS),
+            kinds.POD,
+            self._client.get(self._kind(kinds.POD), namespace=key.namespace, label_selector=selector, **_OPTIONS),
         )
         items: list[Manifest] = found.get("items") or []
         return items
 
     async def secret_versions(self, key: Key, secrets: frozenset[str]) -> dict[str, str | None]:
         """See `Port.secret_versions`."""
-        found = await asyncio.gather(*(self._read(_SECRET, key.namespace, name) for name in sorted(secrets)))
+        found = await asyncio.gather(*(self._read(kinds.SECRET, key.namespace, name) for name in sorted(secrets)))
         return {name: _fingerprint(secret) for name, secret in zip(sorted(secrets), found, strict=True)}
 
     async def secret_data(self, key: Key, name: str) -> dict[str, str]:
         """Return a Secret's decoded entries, for a resource's own Prometheus; raises NotFoundError without it."""
-        secret = await self._read(_SECRET, key.namespace, name)
+        secret = await self._read(kinds.SECRET, key.namespace, name)
         if secret is None:
             raise NotFoundError(f"the Secret {name} does not exist in {key.namespace}")
         encoded = secret.get("data") or {}
@@ -118,21 +123,27 @@ class Cluster:
 
     async def apply(self, manifest: Manifest, *, resource_version: str | None = None) -> Manifest:
         """See `Port.apply`."""
+        kind, metadata = KindRef(manifest["apiVersion"], manifest["kind"]), manifest["metadata"]
+        if self.mirror.lacks_kind(kind, metadata["namespace"]):
+            raise NotFoundError(f"the cluster has no {kind.kind} of {kind.api_version}")
         if resource_version is not None:
-            manifest = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": resource_version}}
-        kind = KindRef(manifest["apiVersion"], manifest["kind"])
-        return await self._ask(
-            "apply",
-            kind,
-            self._client.server_side_apply(
-                self._kind(kind),
-                body=manifest,
-                namespace=manifest["metadata"]["namespace"],
-                field_manager=names.FIELD_MANAGER,
-                force_conflicts=True,
-                **_OPTIONS,
-            ),
+            manifest = {**manifest, "metadata": {**metadata, "resourceVersion": resource_version}}
+        request = self._client.server_side_apply(
+            self._kind(kind),
+            body=manifest,
+            namespace=metadata["namespace"],
+            field_manager=names.FIELD_MANAGER,
+            force_conflicts=True,
+            **_OPTIONS,
         )
+        try:
+            stored = await self._ask("apply", kind, request)
+        except ConflictError:
+            # The mirror is behind: the next pass reads.
+            self.mirror.forget((kind, metadata["namespace"], metadata["name"]))
+            raise
+        self.mirror.keep(kind, stored)
+        return stored
 
     async def delete(self, key: Key, kind: KindRef, name: str) -> None:
         """See `Port.delete`."""
@@ -142,6 +153,8 @@ class Cluster:
             )
         except NotFoundError:
             return
+        finally:
+            self.mirror.forget((kind, key.namespace, name))
 
     async def write_status(self, key: Key, status: Manifest) -> None:
         """See `Port.write_status`."""
@@ -149,11 +162,11 @@ class Cluster:
         # backup tool does that restores it, and an old tuned value would come back.
         body = [{"op": "add", "path": "/status", "value": status}]
         try:
-            await self._ask(
+            stored = await self._ask(
                 "status",
-                _RESOURCE,
+                kinds.RESOURCE,
                 self._client.patch(
-                    self._kind(_RESOURCE).subresources["status"],
+                    self._kind(kinds.RESOURCE).subresources["status"],
                     body=body,
                     name=key.name,
                     namespace=key.namespace,
@@ -163,26 +176,36 @@ class Cluster:
                 ),
             )
         except NotFoundError:
-            return
+            self.mirror.forget((kinds.RESOURCE, key.namespace, key.name))
+        else:
+            self.mirror.keep(kinds.RESOURCE, stored)
 
     async def post_event(self, resource: Manifest, event: Event) -> None:
         """See `Port.post_event`."""
         body = event_manifest(resource, event, identity=self._identity, now=datetime.now(UTC))
         namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         try:
-            made = self._client.create(self._kind(_EVENT), body=body, namespace=namespace, **_OPTIONS)
-            await self._ask("create", _EVENT, made)
+            made = self._client.create(self._kind(kinds.EVENT), body=body, namespace=namespace, **_OPTIONS)
+            await self._ask("create", kinds.EVENT, made)
         except ConflictError:
-            before = await self._read(_EVENT, namespace, name) or body
+            before = await self._read(kinds.EVENT, namespace, name) or body
             again = {"count": int(before.get("count") or 1) + 1, "lastTimestamp": body["lastTimestamp"]}
-            await self._merge(_EVENT, namespace, name, again)
+            await self._merge(kinds.EVENT, namespace, name, again)
+
+    async def warnings(self, key: Key, uid: str) -> list[Manifest]:
+        """See `Port.warnings`."""
+        chosen = f"involvedObject.uid={uid},type=Warning"
+        request = self._client.get(
+            self._kind(kinds.EVENT), namespace=key.namespace, field_selector=chosen, limit=50, **_OPTIONS
+        )
+        found: list[Manifest] = (await self._ask("list", kinds.EVENT, request)).get("items") or []
+        return found
 
     async def touch_pod(self, key: Key, pod: str, value: str) -> None:
         """See `Port.touch_pod`."""
         try:
-            await self._merge(
-                _POD, key.namespace, pod, {"metadata": {"annotations": {names.ANNOTATION_TOUCHED: value}}}
-            )
+            body = {"metadata": {"annotations": {names.ANNOTATION_TOUCHED: value}}}
+            self.mirror.keep(kinds.POD, await self._merge(kinds.POD, key.namespace, pod, body))
         except NotFoundError:
             return
 
@@ -199,23 +222,55 @@ class Cluster:
         except (aiohttp.ClientError, TimeoutError, ValidationError) as error:
             raise PodUnreachableError(f"pod {name} does not answer at {address}: {type(error).__name__}") from error
 
+    async def list_all(self, scope: Scope, selector: str) -> tuple[list[Manifest], int]:
+        """See `watch.Source`."""
+        items: list[Manifest] = []
+        # What is listed does not say of what kind it is.
+        kind = {"apiVersion": scope.kind.api_version, "kind": scope.kind.kind}
+        page: dict[str, Any] = {"label_selector": selector, "limit": PAGE, **_where(scope), **_OPTIONS}
+        while True:
+            found = await self._ask("list", scope.kind, self._client.get(self._kind(scope.kind), **page))
+            items += [{**kind, **item} for item in found.get("items") or []]
+            if not found["metadata"].get("continue"):
+                return items, int(found["metadata"]["resourceVersion"])
+            page["_continue"] = found["metadata"]["continue"]
+
+    async def changes(self, scope: Scope, selector: str, version: int) -> AsyncIterator[tuple[str, Manifest]]:
+        """See `watch.Source`."""
+        seconds = random.randint(*STREAM_SECONDS)  # noqa: S311 - streams end apart, not for secrets
+        async with _translated(), aclosing(self._lines(scope, selector, version, seconds)) as lines:
+            async for line in lines:
+                told = json.loads(line)
+                manifest = told["object"]
+                if told["type"] == "ERROR":
+                    error = _ERRORS.get(manifest.get("code"), UnavailableError)
+                    raise error(f"{manifest.get('code')}: {manifest.get('message')}")
+                yield told["type"], manifest
+
+    async def _lines(self, scope: Scope, selector: str, version: int, seconds: int) -> AsyncGenerator[bytes, None]:
+        response = await self._client.get(
+            self._kind(scope.kind), label_selector=selector, resource_version=str(version), watch="true",
+            query_params=[("allowWatchBookmarks", "true")], timeout_seconds=seconds, serialize=False,
+            _request_timeout=aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENT_SECONDS),
+            **_where(scope),
+        )  # fmt: skip
+        self._observe("watch", scope.kind.kind, "Done")
+        async with response:
+            async for line in response.content:
+                yield line
+
     def election(self, lease: Key, *, on_won: Callable[[], Coroutine[Any, Any, None]]) -> LeaderElection:
         """Return a candidacy for a Lease; its `run` ends when the Lease was lost again."""
-        lock = _PatientLock(lease.name, lease.namespace, self._identity, self._client.client)
-        return LeaderElection(
-            Config(
-                lock, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, onstarted_leading=on_won, onstopped_leading=_nothing
-            )
-        )
+        return candidacy(self._client.client, lease, self._identity, on_won=on_won)
 
     async def release(self, lease: Key) -> None:
         """Give up a Lease that this process holds, so that the next one need not wait for its end."""
-        found = await self._read(_LEASE, lease.namespace, lease.name)
+        found = await self._read(kinds.LEASE, lease.namespace, lease.name)
         if found is None or found["spec"].get("holderIdentity") != self._identity:
             return
         version = found["metadata"]["resourceVersion"]
         body = {"metadata": {"resourceVersion": version}, "spec": {"holderIdentity": None}}
-        await self._merge(_LEASE, lease.namespace, lease.name, body)
+        await self._merge(kinds.LEASE, lease.namespace, lease.name, body)
 
     async def _read(self, kind: KindRef, namespace: str, name: str) -> Manifest | None:
         try:
@@ -225,8 +280,8 @@ class Cluster:
         except NotFoundError:
             return None
 
-    async def _merge(self, kind: KindRef, namespace: str, name: str, body: Manifest) -> None:
-        await self._ask(
+    async def _merge(self, kind: KindRef, namespace: str, name: str, body: Manifest) -> Manifest:
+        return await self._ask(
             "patch",
             kind,
             self._client.patch(
@@ -251,8 +306,14 @@ class Cluster:
         return answer
 
     def _kind(self, kind: KindRef) -> Resource:
+        made = self._kinds.get(kind)
+        if made is None:
+            made = self._kinds[kind] = self._made(kind)
+        return made
+
+    def _made(self, kind: KindRef) -> Resource:
         group, _, version = kind.api_version.rpartition("/")
-        plural = _PLURALS[kind]
+        plural = kinds.PLURALS[kind]
         return Resource(
             prefix="apis" if group else "api",
             group=group,
@@ -265,43 +326,8 @@ class Cluster:
         )
 
 
-class _PatientLock(LeaseLock):
-    """The library's lock; an API server that cannot be reached is a failed try, not the end of the process."""
-
-    async def get(self, name: str, namespace: str) -> Any:
-        """Read the Lease; `False` and the error when it cannot be read."""
-        try:
-            async with asyncio.timeout(LEASE_REQUEST_SECONDS):
-                return await super().get(name, namespace)
-        except _UNREACHABLE as error:
-            return False, ApiException(status=0, reason=f"the API server did not answer: {type(error).__name__}")
-
-    async def create(self, name: str, namespace: str, election_record: Any) -> bool:
-        """Make the Lease; False when that failed. The library's own `create` passes what its client refuses."""
-        lease = V1Lease(metadata=V1ObjectMeta(name=name), spec=self.update_lease(election_record))
-        return await self._tried(self._created(namespace, lease))
-
-    async def update(self, name: str, namespace: str, updated_record: Any) -> bool:
-        """Write the Lease; False when that failed."""
-        return await self._tried(super().update(name, namespace, updated_record))
-
-    async def _created(self, namespace: str, lease: V1Lease) -> bool:
-        try:
-            await self.api_instance.create_namespaced_lease(namespace, lease)
-        except ApiException:
-            return False
-        return True
-
-    async def _tried(self, request: Coroutine[Any, Any, bool]) -> bool:
-        try:
-            async with asyncio.timeout(LEASE_REQUEST_SECONDS):
-                return await request
-        except _UNREACHABLE:
-            return False
-
-
-async def _nothing() -> None:
-    """The library wants something to do after a loss; `service.py` ends the process for it."""
+def _where(scope: Scope) -> dict[str, str]:
+    return {"namespace": scope.namespace} if scope.namespace else {}
 
 
 _UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError)

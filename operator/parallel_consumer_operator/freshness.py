@@ -6,33 +6,43 @@ for hours. Not here: what follows from it (`exposition.Liveness`, and the kubele
 
 import asyncio
 import itertools
+from typing import Protocol
 
 import structlog
 
 from parallel_consumer_operator.control import Control, digest
 from parallel_consumer_operator.errors import ClusterError
 from parallel_consumer_operator.exposition import Liveness
-from parallel_consumer_operator.port import Port
+from parallel_consumer_operator.port import Key, Manifest
 
 INTERVAL_SECONDS = 45.0
 """Three comparisons that fail in a row, and the process counts as deaf (`exposition.STALE_SECONDS`)."""
 RESOURCES_AT_ONCE = 20
 """Compared each time, in turn: a bound on reads, whatever the number of resources."""
 
+
+class Reader(Protocol):
+    """Asks the API server itself."""
+
+    async def read_resource(self, key: Key) -> Manifest | None:
+        """Return the resource as it is now; raises ClusterError."""
+        ...
+
+
 _log = structlog.get_logger(__name__)
 
 
 async def listen(
-    port: Port, control: Control, liveness: Liveness, *, interval_seconds: float = INTERVAL_SECONDS
+    reader: Reader, control: Control, liveness: Liveness, *, interval_seconds: float = INTERVAL_SECONDS
 ) -> None:
     """Note a sign of life whenever the watch is up to date; runs until cancelled."""
     for turn in itertools.count():
-        if await is_fresh(port, control, turn):
+        if await is_fresh(reader, control, turn):
             liveness.heard()
         await asyncio.sleep(interval_seconds)
 
 
-async def is_fresh(port: Port, control: Control, turn: int) -> bool:
+async def is_fresh(reader: Reader, control: Control, turn: int) -> bool:
     """Return whether the watch told of some resources what they are now; without resources there is nothing to tell.
 
     An API server that cannot be asked proves nothing against the watch, and a restart would not help.
@@ -41,7 +51,7 @@ async def is_fresh(port: Port, control: Control, turn: int) -> bool:
     first = turn * RESOURCES_AT_ONCE % max(len(known), 1)
     for key, seen in known[first : first + RESOURCES_AT_ONCE]:
         try:
-            manifest = await port.resource(key)
+            manifest = await reader.read_resource(key)
         except ClusterError:
             return True
         if manifest is not None and digest(manifest["metadata"]) != seen and (key, seen) in control.known():

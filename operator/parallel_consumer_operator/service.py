@@ -13,11 +13,13 @@ from parallel_consumer_operator.control import Control
 from parallel_consumer_operator.exposition import Liveness, OperatorMetrics, serve
 from parallel_consumer_operator.freshness import listen
 from parallel_consumer_operator.leader import lead
+from parallel_consumer_operator.mirror import Mirror
 from parallel_consumer_operator.port import Key
 from parallel_consumer_operator.prometheus import Prometheus
 from parallel_consumer_operator.reconcile import Reconciler
 from parallel_consumer_operator.settings import OperatorSettings
 from parallel_consumer_operator.tune import PrometheusTuner
+from parallel_consumer_operator.watch import mirrored
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +37,8 @@ async def run(settings: OperatorSettings) -> None:
         tuner = PrometheusTuner(
             prometheus,
             default_address=settings.prometheus_url,
+            token_file=settings.prometheus_token_file,
+            ca_file=settings.prometheus_ca_file,
             secrets=cluster.secret_data,
             brake=settings.emergency_brake,
             namespaces=settings.namespaces,
@@ -46,7 +50,8 @@ async def run(settings: OperatorSettings) -> None:
             control = Control(reconciler, metrics)
             listening = asyncio.create_task(listen(cluster, control, liveness))
             try:
-                await _watch(control, settings, ended)
+                async with mirrored(cluster, cluster.mirror, settings.namespaces, control.wake):
+                    await _watch(control, cluster.mirror, settings, ended)
             finally:
                 listening.cancel()
                 await control.stop()
@@ -59,10 +64,10 @@ async def run(settings: OperatorSettings) -> None:
     _log.info("operator ended")
 
 
-async def _watch(control: Control, settings: OperatorSettings, stop: asyncio.Event) -> None:
+async def _watch(control: Control, mirror: Mirror, settings: OperatorSettings, stop: asyncio.Event) -> None:
     _log.info("watching", namespaces=list(settings.namespaces) or "all")
     await kopf.operator(
-        registry=handlers.registry(control),
+        registry=handlers.registry(control, mirror),
         settings=handlers.settings(),
         namespaces=settings.namespaces,
         clusterwide=not settings.namespaces,

@@ -27,7 +27,7 @@ class Server:
         self.held = {Key("shop", each["metadata"]["name"]): each for each in manifests}
         self.reachable, self.asked = True, 0
 
-    async def resource(self, key: Key) -> dict[str, Any] | None:
+    async def read_resource(self, key: Key) -> dict[str, Any] | None:
         """Return what is stored."""
         self.asked += 1
         if not self.reachable:
@@ -51,17 +51,17 @@ async def told(*manifests: dict[str, Any]) -> Control:
 async def test_a_quiet_watch_is_alive():
     """Nothing changed, however long ago: what was told is what is. And with no resource there is nothing to tell."""
     control = await told(consumer("a"))
-    assert await is_fresh(Server(consumer("a")), control, 0)  # type: ignore[arg-type]
-    assert await is_fresh(Server(), await told(), 0)  # type: ignore[arg-type]
+    assert await is_fresh(Server(consumer("a")), control, 0)
+    assert await is_fresh(Server(), await told(), 0)
     await control.stop()
 
 
 async def test_a_change_that_the_watch_did_not_tell_of_shows_that_it_is_dead():
     """The spec was edited, the watch still has the old generation; once it is told, all is well again."""
     control, server = await told(consumer("a")), Server(consumer("a", generation=2))
-    assert not await is_fresh(server, control, 0)  # type: ignore[arg-type]
+    assert not await is_fresh(server, control, 0)
     control.changed(consumer("a", generation=2))
-    assert await is_fresh(server, control, 0)  # type: ignore[arg-type]
+    assert await is_fresh(server, control, 0)
     await control.stop()
 
 
@@ -69,7 +69,7 @@ async def test_an_api_server_that_is_gone_is_no_reason_to_restart():
     """Unreachable proves nothing against the watch."""
     control, server = await told(consumer("a")), Server(consumer("a", generation=2))
     server.reachable = False
-    assert await is_fresh(server, control, 0)  # type: ignore[arg-type]
+    assert await is_fresh(server, control, 0)
     await control.stop()
 
 
@@ -78,9 +78,9 @@ async def test_many_resources_are_looked_at_in_turn():
     many = [consumer(f"c{n}") for n in range(RESOURCES_AT_ONCE + 1)]
     control = await told(*many)
     server = Server(*many[:-1], consumer(f"c{RESOURCES_AT_ONCE}", generation=2))
-    assert await is_fresh(server, control, 0)  # type: ignore[arg-type]
+    assert await is_fresh(server, control, 0)
     assert server.asked == RESOURCES_AT_ONCE
-    assert not await is_fresh(server, control, 1)  # type: ignore[arg-type]
+    assert not await is_fresh(server, control, 1)
     await control.stop()
 
 
