@@ -51,6 +51,12 @@ def run(
     prometheus_url: Annotated[
         str, typer.Option(envvar="PROMETHEUS_ADDRESS", help="Where consumers are measured; empty: nowhere.")
     ] = "",
+    prometheus_token_file: Annotated[
+        str, typer.Option(envvar="PROMETHEUS_TOKEN_FILE", help="A file with the bearer token for it.")
+    ] = "",
+    prometheus_ca_file: Annotated[
+        str, typer.Option(envvar="PROMETHEUS_CA_FILE", help="A file with the PEM certificates to trust for it.")
+    ] = "",
     leader_elect: Annotated[
         bool, typer.Option(envvar="LEADER_ELECTION", help="Stand by while another replica leads.")
     ] = False,
@@ -82,6 +88,8 @@ def run(
         runtime_image=runtime_image,
         allowed_service_accounts=frozenset(allow_service_account or ()),
         prometheus_url=prometheus_url,
+        prometheus_token_file=prometheus_token_file,
+        prometheus_ca_file=prometheus_ca_file,
         leader_elect=leader_elect,
         lease_namespace=lease_namespace,
         lease_name=lease_name,

@@ -23,6 +23,10 @@ class OperatorSettings:
     """ServiceAccounts that pods may run as instead of their resource's own, each as namespace/name."""
     prometheus_url: str = ""
     """Where resources without an address of their own are measured; empty: nowhere."""
+    prometheus_token_file: str = ""
+    """A file with the bearer token for it, read at each look since tokens are rotated; empty: none."""
+    prometheus_ca_file: str = ""
+    """A file with the PEM certificates to trust for it; empty: the usual ones."""
     leader_elect: bool = False
     lease_namespace: str = "default"
     """Where the Lease is; the operator's own namespace in a cluster."""

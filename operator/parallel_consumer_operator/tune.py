@@ -6,6 +6,7 @@ What it returns is carried out by `reconcile.py`: status first, then the setting
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -48,6 +49,10 @@ class PrometheusTuner:
     prometheus: Prometheus
     default_address: str = ""
     """The operator's Prometheus; empty: only resources that name their own are measured."""
+    token_file: str = ""
+    """With the bearer token for the operator's Prometheus, and for no other."""
+    ca_file: str = ""
+    """With the certificates to trust for it."""
     secrets: SecretReader | None = None
     """Reads credentials of a resource's own Prometheus."""
     brake: bool = False
@@ -90,6 +95,8 @@ class PrometheusTuner:
         address = source.address or self.default_address
         if not address:
             raise MetricsUnavailableError("no Prometheus: set spec.tuning.prometheus.address, or the operator's own")
+        if source == PrometheusSource():
+            return Access(address, bearer_token=_contents(self.token_file).strip(), ca_pem=_contents(self.ca_file))
         return await self._own_access(subject.key, address, source)
 
     async def _own_access(self, key: Key, address: str, source: PrometheusSource) -> Access:
@@ -111,6 +118,14 @@ class PrometheusTuner:
         if entry not in entries:
             raise MetricsUnavailableError(f"Secret {reference.name} has no key {entry!r}")
         return entries[entry]
+
+
+def _contents(file: str) -> str:
+    """Return a small local file's text, empty without a name: tokens are rotated, so it is read each time."""
+    try:
+        return Path(file).read_text() if file else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise MetricsUnavailableError(f"{file} for the operator's Prometheus cannot be read: {error}") from error
 
 
 def policy_of(subject: TuneSubject, *, brake: bool = False) -> Policy:

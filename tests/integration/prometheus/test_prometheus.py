@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -179,8 +180,9 @@ async def test_a_ca_that_is_none(prometheus: Prometheus) -> None:
         await prometheus.ask(Access("https://localhost", ca_pem="rubbish"), SCOPE)
 
 
-async def test_bearer_token(prometheus: Prometheus, server: str) -> None:
-    """A token goes with every question; a proxy in front of the real server that wants it lets us in only with it."""
+@pytest.fixture
+def token_wanted(server: str) -> Iterator[str]:
+    """A proxy in front of the real server that lets nobody in without the token `open-sesame`: its address."""
 
     class Proxy(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -199,15 +201,31 @@ async def test_bearer_token(prometheus: Prometheus, server: str) -> None:
 
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
     Thread(target=proxy.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{proxy.server_address[1]}"
-    try:
-        answers = await prometheus.ask(Access(address, bearer_token="open-sesame"), SCOPE)  # noqa: S106 - made up
-        assert (NAMESPACE, "orders") in answers
-        with pytest.raises(MetricsUnavailableError, match="403"):
-            await prometheus.ask(Access(address), SCOPE)
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
+    yield f"http://127.0.0.1:{proxy.server_address[1]}"
+    proxy.shutdown()
+    proxy.server_close()
+
+
+async def test_bearer_token(prometheus: Prometheus, token_wanted: str) -> None:
+    """A token goes with every question: a server that wants it lets us in with it only."""
+    answers = await prometheus.ask(Access(token_wanted, bearer_token="open-sesame"), SCOPE)  # noqa: S106 - made up
+    assert (NAMESPACE, "orders") in answers
+    with pytest.raises(MetricsUnavailableError, match="403"):
+        await prometheus.ask(Access(token_wanted), SCOPE)
+
+
+async def test_the_operators_own_token_is_read_at_each_look_and_goes_nowhere_else(
+    prometheus: Prometheus, token_wanted: str, tmp_path: Path
+) -> None:
+    """A rotated token is taken at once; a resource's own address never gets the operator's."""
+    token = tmp_path / "token"
+    tuner = PrometheusTuner(prometheus, default_address=token_wanted, token_file=str(token))
+    assert "cannot be read" in (await tuner(subject({}), now=datetime.now(UTC))).missing
+    token.write_text("yesterday's")
+    assert "403" in (await tuner(subject({}), now=datetime.now(UTC))).missing
+    token.write_text("open-sesame\n")
+    assert (await tuner(subject({}), now=datetime.now(UTC))).measured
+    assert "403" in (await tuner(subject({"address": token_wanted}), now=datetime.now(UTC))).missing
 
 
 def test_secrets_are_not_printed() -> None:
