@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster test test-cluster test-alerts check generate bench bench-gate bench-figures image chaos chaos-full
+.PHONY: help setup demo demo-cluster test test-cluster test-alerts check generate bench bench-gate bench-figures bench-tuner image chaos chaos-full
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
