@@ -102,6 +102,20 @@ def test_sweep_takes_no_less_than_the_ideal(call, tmp_path) -> None:
     assert row["seconds"] >= row["ideal_seconds"] == 0.5
 
 
+def test_prefetch_sweep_has_every_point_with_its_spread(call, tmp_path) -> None:
+    """Both sizes, inline and async, with as many runs as asked for, and the average between them."""
+    output = tmp_path / "s.json"
+    sizes = ["--size", 100, "--size", 500]
+    call("sweeps", "prefetch", "--messages", 500, *sizes, "--repeats", 2, "--output", output)
+    rows = json.loads(output.read_text())["rows"]
+    assert [(row["how"], row["size"]) for row in rows] == [
+        (how, size) for how in ("inline", "async") for size in (100, 500)
+    ]
+    for row in rows:
+        assert len(row["seconds"]) == 2
+        assert row["per_second_min"] <= row["per_second_avg"] <= row["per_second_max"]
+
+
 def test_choose_prints_a_manifest_for_a_users_handler(call, tmp_path) -> None:
     """A handler that waits, in a package of the user's own: async, with a manifest that the resource accepts."""
     (tmp_path / "shop.py").write_text(
