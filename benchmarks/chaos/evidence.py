@@ -8,14 +8,18 @@ from pathlib import Path
 from benchmarks.chaos import draws, faults
 from benchmarks.chaos.handler import MARK_SUFFIX
 from benchmarks.chaos.history import History, Ranges, of_logs
-from benchmarks.chaos.plan import MEMBERS, Mark
+from benchmarks.chaos.plan import MEMBERS, Case, Mark
 from benchmarks.chaos.records import Attempt, read_folder
 from benchmarks.chaos.stage import Stage
 from benchmarks.chaos.verdict import Evidence, Truth
+from consumer_runtime.contract.state import StartReason
 from consumer_runtime.ledger import codec
+from consumer_runtime.termination import EXIT_CODES
 
 _MAX_POLL_TEXT = "Application maximum poll interval"
 """What librdkafka logs when a member is expelled for not polling (rd_kafka_max_poll_interval...)."""
+_WATCHDOG_STATUS = 70
+"""Of mode single's watchdog: it ends a process whose only thread is stuck."""
 _REFUSED_TEXT = "DLQ publish failed"
 _IN_FORCE_TEXT = "settings in force"
 _GENERATION = re.compile(r"generation\W+(\d+)")
@@ -29,7 +33,8 @@ def collect(stage: Stage, *, orphans: int) -> Evidence:
         stage.topic, lambda partition, offset: draws.is_poison(case.seed, odds, partition=partition, offset=offset)
     )
     dead_letters = stage.reader.dead_letters(stage.dead_letter_topic, origin=stage.topic)
-    exits = 0 if case.may_give_up else group.unasked_exits
+    planned = planned_statuses(case)
+    exits = sum(status not in planned for status in group.unasked_exits)
     attempts, history = tuple(read_folder(stage.folder)), _history(stage)
     return Evidence(
         truth=truth,
@@ -43,6 +48,13 @@ def collect(stage: Stage, *, orphans: int) -> Evidence:
         faults_expected=faults.expected(case),
         faults_found=_suffered(stage, truth, attempts, history),
     )
+
+
+def planned_statuses(case: Case) -> frozenset[int]:
+    """Return the statuses with which a consumer of the case may end unasked."""
+    statuses = {EXIT_CODES[reason] for reason in case.may_give_up}
+    watchdog = {_WATCHDOG_STATUS} if StartReason.HANDLER_STUCK in case.may_give_up else set()
+    return frozenset(statuses | watchdog)
 
 
 def finished_ranges(metadata: str, offset: int) -> Ranges:

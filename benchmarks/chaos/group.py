@@ -38,7 +38,8 @@ class Group:
 
     def __init__(self, folder: Path, settings_file: Path) -> None:
         self.deaths: dict[tuple[int, int], Death] = {}
-        self.unasked_exits = 0
+        self.unasked_exits: list[int] = []
+        """The status of each."""
         self.late_exits = 0
         """Asked to stop, and had to be killed."""
         self._folder = folder
@@ -133,8 +134,9 @@ class Group:
         early = status == -signal.SIGTERM and not self.event_log(member, running.incarnation).exists()
         in_order = asked and (status == 0 or early)
         self._bury(member, Ending.EXITED if in_order else Ending.CRASHED)
-        self.unasked_exits += not in_order
-        if self.unasked_exits > EXITS_AT_MOST:
+        if not in_order:
+            self.unasked_exits.append(status)
+        if len(self.unasked_exits) > EXITS_AT_MOST:
             raise ChaosError(
                 f"consumers end by themselves again and again, last with status {status}; see {self._folder}"
             )

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from benchmarks.chaos.errors import ChaosError
 from consumer_runtime.contract.settings import Mode, Ordering
+from consumer_runtime.contract.state import StartReason
 
 MODES = (Mode.SINGLE, Mode.ASYNC, Mode.THREAD, Mode.PROCESS)
 """Mode auto is one of these after its choice."""
@@ -132,9 +133,15 @@ class Case:
         return LARGE_AT_ONCE_IN_SOAKS if self.families == (Family.CALM,) else 1
 
     @property
-    def may_give_up(self) -> bool:
-        """Whether the runtime is expected to end its own process: an attempt that nothing can interrupt was planned."""
-        return any(mark in {Mark.HANG, Mark.BLOCK} for mark in self.marks) and self.mode is not Mode.PROCESS
+    def may_give_up(self) -> frozenset[StartReason]:
+        """For which reasons a consumer may end by itself.
+
+        An attempt that nothing can interrupt, or a start while the dead letter topic is away.
+        """
+        if Family.HANDLER not in self.families:
+            return frozenset()
+        away = frozenset({StartReason.DEAD_LETTER_TOPIC_NOT_FOUND})
+        return away if self.mode is Mode.PROCESS else away | {StartReason.HANDLER_STUCK}
 
 
 _MARKS: Mapping[Mode, Mapping[Mark, int]] = {

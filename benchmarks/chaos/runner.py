@@ -74,7 +74,7 @@ def run(
         case=case,
         verdict=verdict,
         seconds=time.monotonic() - started,
-        planned_exits=stage.group.unasked_exits if case.may_give_up else 0,
+        planned_exits=len(stage.group.unasked_exits) - verdict.unexpected_exits + stage.group.late_exits,
         folder=stage.folder,
     )
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.chaos import draws, plan, settings
+from benchmarks.chaos import draws, evidence, plan, settings
 from benchmarks.chaos.draws import Salt
 from benchmarks.chaos.plan import Case, Family, Mark, Protocol
 from consumer_runtime.contract.settings import Mode, Ordering
@@ -68,5 +68,11 @@ def test_only_family_handler_has_marks() -> None:
     assert draws.marked(replace(CASE, families=(Family.CRASH,))) == {}
     assert Mark.EXIT in draws.marked(CASE).values()
     assert not replace(CASE, families=(Family.CRASH,)).may_give_up
-    assert replace(CASE, mode=Mode.THREAD).may_give_up
-    assert not CASE.may_give_up
+
+
+def test_only_planned_exits_are_excused() -> None:
+    """By their status: nothing else that ends a consumer hides behind a planned hang."""
+    away, stuck, watchdog = 15, 19, 70
+    assert evidence.planned_statuses(replace(CASE, families=(Family.CRASH, Family.BROKER))) == frozenset()
+    assert evidence.planned_statuses(CASE) == {away}
+    assert evidence.planned_statuses(replace(CASE, mode=Mode.THREAD)) == {away, stuck, watchdog}
