@@ -21,9 +21,9 @@ from testbed.kafka import Kafka
 _EXAMPLES = """
 Examples:
 
-  python -m benchmarks.compare                                  every work and peer, three rounds; about 2.5 hours
+  python -m benchmarks.compare                                  every work and peer, three rounds; about 90 minutes
 
-  python -m benchmarks.compare --targets --window 15 --resume   what ratios with a target need; about 45 minutes
+  python -m benchmarks.compare --targets --window 15 --no-latency --resume   the ratios with a target; about 40 minutes
 
   python -m benchmarks.compare --quick --rounds 1               to see it run; its figures mean nothing
 

@@ -1,6 +1,7 @@
 """`python -m benchmarks.gate`: run the matrix, compare with this machine's stored run, keep it if there is none."""
 
 import json
+import logging
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -46,7 +47,7 @@ def main(
     stored: Annotated[Path, typer.Option(help="The stored run.")] = Path("build/bench-gate.json"),
 ) -> None:
     """Measure and compare; exits with 1 on a regression, or when a run was wrong."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(60))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         now = _Gate(rounds, messages).measure()
     except (CompareError, TestbedError) as error:
