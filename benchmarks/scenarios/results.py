@@ -25,7 +25,7 @@ SUCCESS, TIMEOUT, FAILED = "success", "timeout", "failed"
 def result(scenario: Scenario, outcomes: Sequence[Outcome], *, error: str = "") -> Result:
     """Return a scenario's line: its own fields, then what its repeats did. Rates are of finished jobs per second."""
     line: Result = {**scenario.model_dump(mode="json"), "status": _status(scenario, outcomes, error)}
-    problems = [error, *(each.error for each in outcomes)]
+    problems = [error, *(each.error for each in outcomes), _shortfall(scenario, outcomes)]
     line["error"] = next(filter(None, problems), "")
     line["warnings"] = sorted({warning for each in outcomes for warning in each.warnings})
     line["finished_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -39,6 +39,15 @@ def _status(scenario: Scenario, outcomes: Sequence[Outcome], error: str) -> str:
     if any(each.finished < scenario.num_instances for each in outcomes):
         return TIMEOUT
     return SUCCESS if all(each.succeeded >= scenario.num_instances for each in outcomes) else FAILED
+
+
+def _shortfall(scenario: Scenario, outcomes: Sequence[Outcome]) -> str:
+    """Return what is missing in words; nothing when every job of every repeat succeeded."""
+    worst = min(outcomes, key=lambda each: each.succeeded, default=None)
+    if worst is None or worst.succeeded >= scenario.num_instances:
+        return ""
+    jobs = f"{worst.succeeded} of {scenario.num_instances} jobs succeeded in {worst.watched_seconds:.1f} s"
+    return f"{jobs}, {worst.failed} failed" if worst.failed else f"{jobs}; raise `timeout` (now {scenario.timeout:g} s)"
 
 
 def _measured(outcomes: Sequence[Outcome]) -> Result:

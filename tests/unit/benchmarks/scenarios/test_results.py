@@ -43,7 +43,9 @@ def test_result_has_the_documents_fields_and_figures() -> None:
 )
 def test_status_says_what_went_wrong(found: Outcome | None, error: str, status: str) -> None:
     """Unfinished, failed, and not run are told apart."""
-    assert results.result(scenario("a"), [found] if found else [], error=error)["status"] == status
+    line = results.result(scenario("a"), [found] if found else [], error=error)
+    assert line["status"] == status
+    assert line["error"]
 
 
 def test_resumed_run_keeps_what_succeeded_unchanged(tmp_path) -> None:
