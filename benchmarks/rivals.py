@@ -21,7 +21,7 @@ from benchmarks.simulator.workload import load
 
 PAGE = Path(__file__).parent.parent / "docs" / "tuner.md"
 BEGIN, END = "<!-- begin: python -m benchmarks.rivals -->", "<!-- end -->"
-CHOSEN = ("slow-io", "steady-io", "step-up", "downstream-knee", "downstream-collapse", "cpu-process", "thread-io")
+CHOSEN = ("slow-io", "thread-io", "cpu-process", "downstream-knee")
 CONTROLLERS: dict[str, type | None] = {
     "**the tuner**": None,
     "start, nothing": Static,
@@ -95,12 +95,14 @@ def _changes(kept: Run) -> int:
 
 
 def _tables(cells: dict[tuple[str, str], Cell]) -> str:
-    lines = ["| over all seven workloads | rate, of what came | p99 of the handler | steps | s over | failed | pods |",
+    lines = ["| over all four workloads | rate, of what came | p99 of the handler | steps | s over | failed | pods |",
              "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
     offered = {name: _offered(name) for name in CHOSEN}
     for controller in CONTROLLERS:
         own = [cells[name, controller] for name in CHOSEN]
-        share = math.exp(sum(math.log(max(1e-9, cells[name, controller].rate / offered[name])) for name in CHOSEN) / 7)
+        share = math.exp(
+            sum(math.log(max(1e-9, cells[name, controller].rate / offered[name])) for name in CHOSEN) / len(CHOSEN)
+        )
         lines.append(_line(controller, f"{share:.0%}", own))
     for name in CHOSEN:
         head = f"| {name}, {offered[name]:,.0f}/s come | rate | p99 of the handler | steps | s over | failed | pods |"

@@ -11,8 +11,8 @@ from benchmarks.simulator.targets import missed, steps_allowed
 from benchmarks.simulator.workload import load
 from parallel_consumer_operator.resource.tuning import Knob
 
-FAST = ("slow-io", "thread-io", "gil-async", "collapse-trap", "hot-key")
-"""Workloads of few messages; together they bind a limit, a pool, the CPU, nothing, and a key."""
+FAST = ("slow-io", "thread-io", "gil-async", "collapse-trap")
+"""Workloads of few messages; together they bind a limit, a pool, the CPU, and nothing."""
 FIELDS = {
     "workload", "start_rate", "oracle_rate", "oracle_knobs", "tuned_rate", "tuned_knobs", "ratio", "steps_applied",
     "rollbacks", "windows_to_converge", "changes_after_convergence", "bound_violations", "raised_while_frozen",
