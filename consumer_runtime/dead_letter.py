@@ -84,6 +84,8 @@ class DeadLetters:
         if self._producer is None or not self._held:
             return []
         self._now = now
+        if self._certificates.changed(now):
+            self._renew()
         self._producer.poll(0)
         for _ in range(len(self._waiting)):
             held = self._waiting.popleft()
@@ -115,6 +117,8 @@ class DeadLetters:
             self._certificates.forget()
             return
         self.close(_LAST_WORDS_SECONDS)
+        for held in self._held:
+            held.due_at = self._now
         self._waiting = deque(self._held)
         self._producer = producer
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -179,10 +179,11 @@ def put(authority: Authority, name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("membership", ["dynamic", "static"])
 def test_certificates_are_rotated_without_a_restart(secured, running, tmp_path, monkeypatch, membership):
-    """Once the new one is in place the old one may lose all rights: messages and dead letters go on, none twice."""
+    """Once the new one is in place the old one may lose all rights: messages, dead letters and results go on."""
     monkeypatch.setenv("POD_NAME", f"shop-{membership}")
-    topic, dead = f"rotated-{membership}", f"rotated-{membership}-dead"
-    for name in (topic, dead):
+    topic = f"rotated-{membership}"
+    dead, out = f"{topic}-dead", f"{topic}-out"
+    for name in (topic, dead, out):
         secured.broker.create_topic(name, partitions=2)
     put(secured.authority, "first", tmp_path)
     kafka = {
@@ -195,13 +196,14 @@ def test_certificates_are_rotated_without_a_restart(secured, running, tmp_path, 
         "certificate_location": str(tmp_path / "..data" / "tls.crt"),
         "key_location": str(tmp_path / "..data" / "tls.key"),
     }
-    sections = {"retry": {"max_retries": 0}, "dead_letter": {"enabled": True, "topic": dead}}
+    sections = {"dead_letter": {"enabled": True, "topic": dead}, "results": {"topic": out}}
     seen: list[bytes] = []
 
-    async def picky(message) -> None:
+    async def picky(message) -> bytes:
         seen.append(message.value)
         if message.value.startswith(b"bad"):
             raise Reject("as it says")
+        return message.value
 
     def produce(values: list[bytes]) -> None:
         producer = Producer({"bootstrap.servers": secured.broker.bootstrap_servers})
@@ -230,4 +232,8 @@ def test_certificates_are_rotated_without_a_restart(secured, running, tmp_path, 
             for kind in (ResourceType.TOPIC, ResourceType.GROUP):
                 grant(secured.broker, "CN=first", kind, "*")
             grant(secured.broker, "CN=first", ResourceType.TOPIC, "*", AclOperation.WRITE)
-    assert sorted(seen) == [b"1", b"2", b"bad 1", b"bad 2"]
+    assert set(seen) == {b"1", b"2", b"bad 1", b"bad 2"}
+    reader = Consumer({"bootstrap.servers": secured.broker.bootstrap_servers, "group.id": f"{topic}-reader"})
+    ends = [reader.get_watermark_offsets(TopicPartition(out, number), timeout=10)[1] for number in (0, 1)]
+    reader.close()
+    assert sum(ends) == 2
