@@ -7,6 +7,7 @@ before the start (`preflight`), the end of the log (`end_offsets`), properties (
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -27,6 +28,7 @@ from consumer_runtime.sources.certificates import Certificates
 from consumer_runtime.sources.client_log import ClientLog
 from consumer_runtime.sources.commits import Commits
 from consumer_runtime.sources.end_offsets import EndOffsets, tell_deleted
+from consumer_runtime.sources.leaving import leave
 from consumer_runtime.sources.preflight import Preflight
 from consumer_runtime.sources.problems import is_over, problem, reason_of
 from consumer_runtime.sources.properties import (
@@ -234,12 +236,15 @@ class KafkaSource:
         """Commit and leave; revoke callbacks run in here and find nothing left to do."""
         if self._end_offsets is not None:
             self._end_offsets.stop()
-        if self._consumer is not None:
-            self._commits.commit_now(self._consumer, list(self.assignments.values()), now)
-            if self._rebalance is not None:
-                self._rebalance.is_closing = True
-            self._consumer.close()
-            self._consumer = None
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            leave(partial(self._say_goodbye, consumer, now))
+
+    def _say_goodbye(self, consumer: Consumer, now: float) -> None:
+        self._commits.commit_now(consumer, list(self.assignments.values()), now)
+        if self._rebalance is not None:
+            self._rebalance.is_closing = True
+        consumer.close()
 
     def _clients(self) -> tuple[Consumer, AdminClient]:
         callbacks = {"on_commit": self._commits.answered, "error_cb": self._on_error, "stats_cb": self._on_statistics}
