@@ -39,8 +39,6 @@ async def run(settings: OperatorSettings) -> None:
             default_address=settings.prometheus_url,
             token_file=settings.prometheus_token_file,
             ca_file=settings.prometheus_ca_file,
-            token_file=settings.prometheus_token_file,
-            ca_file=settings.prometheus_ca_file,
             secrets=cluster.secret_data,
             brake=settings.emergency_brake,
             namespaces=settings.namespaces,
