@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from parallel_consumer_operator import cluster
+from parallel_consumer_operator import kinds
 
 CHARTS = Path(__file__).resolve().parents[3] / "charts"
 PASSED_ON = {"affinity", "global"}
@@ -115,5 +115,5 @@ def test_the_roles_cover_every_kind_that_the_operator_asks_for() -> None:
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
-    asked = {(kind.api_version.rpartition("/")[0], plural) for kind, plural in cluster._PLURALS.items()}
+    asked = {(kind.api_version.rpartition("/")[0], plural) for kind, plural in kinds.PLURALS.items()}
     assert granted | {("coordination.k8s.io", "leases")} == asked | {("coordination.k8s.io", "leases")}
