@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +81,17 @@ def test_the_story_of_the_tuning_is_told(demo: Any) -> None:
     assert len(steps) >= 2
     assert all(entry["reason"] and str(entry["toValue"]) in entry["message"] for entry in steps)
     assert "status.tuning.history" in demo.printed
+
+
+def test_the_operators_own_log_is_decided_the_same_again(demo: Any, tmp_path: Path) -> None:
+    """`replay` on what kubectl logs gives: every decision that was logged, each step of the history among them."""
+    log = tmp_path / "decisions.jsonl"
+    lines = demo.kubectl("logs", demo.operator_pod()["metadata"]["name"], namespace=OPERATOR_NAMESPACE).splitlines()
+    log.write_text("\n".join(line for line in lines if '"tuning decision"' in line))
+    run = (sys.executable, "-m", "parallel_consumer_operator", "replay", str(log))
+    again = subprocess.run(run, capture_output=True, text=True, timeout=120, check=False)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert log.read_text().count('"action": "Step"') >= demo.figures["steps_applied"]
 
 
 @pytest.fixture
