@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
@@ -12,9 +13,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from benchmarks.chaos import evidence, settings
+from benchmarks.chaos.errors import ChaosError
 from benchmarks.chaos.faults import Suffered
 from benchmarks.chaos.plan import BROKER_PAUSE_SECONDS, DEAD_LETTER_AWAY_SECONDS, Event, Fault
-from benchmarks.chaos.reading import delete_topics
+from benchmarks.chaos.reading import PROBE_KEY, delete_topics
 from benchmarks.chaos.stage import Stage
 
 ADDED_PARTITIONS = 4
@@ -102,11 +104,30 @@ def _remove_dead_letters(stage: Stage, event: Event) -> bool:
     entry = ConfigEntry("min.insync.replicas", "2", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
     stage.admin.incremental_alter_configs([resource])[resource].result(timeout=_ANSWER_SECONDS)
+    _wait_until_refused(stage.broker.bootstrap_servers, name)
     time.sleep(1.0)  # a request already past the check is answered by now
     stage.dead_letters |= stage.reader.dead_letters(name, origin=stage.topic)
     delete_topics(stage.admin, [name])
     stage.since[event.fault] = time.monotonic()
     return True
+
+
+def _wait_until_refused(servers: str, topic: str) -> None:
+    """Write probes until the broker takes none: a busy one applies the configuration seconds after it has agreed."""
+    refused: set[int] = set()
+    producer = Producer({"bootstrap.servers": servers, "acks": "all", "retries": 0, "linger.ms": 0, "log_level": 2})
+    deadline = time.monotonic() + _ANSWER_SECONDS
+
+    def answered(error: KafkaError | None, message: Message) -> None:
+        if error is not None and error.code() == KafkaError.NOT_ENOUGH_REPLICAS:
+            refused.add(int(message.partition() or 0))
+
+    while len(refused) < DEAD_LETTER_PARTITIONS:
+        if time.monotonic() > deadline:
+            raise ChaosError(f"{topic} still takes writes after {_ANSWER_SECONDS} s, so it cannot be taken away")
+        for partition in set(range(DEAD_LETTER_PARTITIONS)) - refused:
+            producer.produce(topic, key=PROBE_KEY, partition=partition, on_delivery=answered)
+        producer.flush(5)
 
 
 def _restore_dead_letters(stage: Stage, _: Event) -> bool:
