@@ -21,8 +21,7 @@ DEAD_LETTER_AWAY_SECONDS = 20.0
 BROKER_PAUSE_SECONDS = 10.0
 SETTINGS_EVERY_SECONDS = 1.0
 LARGE_VALUES = 16
-LARGE_EVERY_OF_SOAKS = 10_000
-LARGE_AT_ONCE_IN_SOAKS = 12
+LARGE_EVERY_OF_SOAKS = 2_000
 _Kind = TypeVar("_Kind", bound=StrEnum)
 
 
@@ -121,16 +120,11 @@ class Case:
 
     @property
     def large_every(self) -> int:
-        """Every how many messages values of 1 MB are sent: 16 times in a case."""
-        return LARGE_EVERY_OF_SOAKS if self.families == (Family.CALM,) else max(1, self.messages // LARGE_VALUES)
+        """Every how many messages a value of 1 MB is sent: 16 in a case, and in a soak so often that it is the usual.
 
-    @property
-    def large_at_once(self) -> int:
-        """How many of them one after the other.
-
-        A process grows with the most that it ever held at once; in a soak all must have held that early.
+        A process grows with the largest value that it has seen; in a soak all must have seen one early.
         """
-        return LARGE_AT_ONCE_IN_SOAKS if self.families == (Family.CALM,) else 1
+        return LARGE_EVERY_OF_SOAKS if self.families == (Family.CALM,) else max(1, self.messages // LARGE_VALUES)
 
     @property
     def may_give_up(self) -> frozenset[StartReason]:

@@ -35,7 +35,7 @@ class Load(threading.Thread):
         self._draw = random.Random(case.seed)
         self._sequences: Counter[tuple[int, bytes | None]] = Counter()
         self._weights = [1 / (rank + 1) for rank in range(KEYS)]  # Zipf: a hot key, and a long tail
-        self._large_every, self._large_at_once = case.large_every, case.large_at_once
+        self._large_every = case.large_every
         self._halt = threading.Event()
         self._producer = Producer(
             {
@@ -86,7 +86,7 @@ class Load(threading.Thread):
         partition = (self.sent if key is None else zlib.crc32(key)) % self._partitions
         sequence = self._sequences[partition, key]
         self._sequences[partition, key] += 1
-        is_large = self.sent >= self._large_every and self.sent % self._large_every < self._large_at_once
+        is_large = self.sent % self._large_every == 0
         value, headers = payload.encode(
             sequence,
             large=is_large,

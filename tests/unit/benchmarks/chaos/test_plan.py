@@ -121,9 +121,8 @@ def test_a_subset_without_one_case_leaves_pairs_out() -> None:
     assert pairwise.uncovered(pairwise.subset(MIXED)[1:], MIXED)
 
 
-def test_large_values_are_sixteen_in_a_case_and_come_together_in_a_soak() -> None:
-    """In a soak all processes must have held several early, since each grows with the most that it ever held."""
+def test_large_values_are_sixteen_in_a_case_and_usual_in_a_soak() -> None:
+    """In a soak all processes must have met one early, since each grows with the largest that it has seen."""
     case = of_family(Family.CRASH)
-    assert (case.messages // case.large_every, case.large_at_once) == (16, 1)
-    soak = soak_case(Mode.ASYNC, seed=1)
-    assert (soak.messages // soak.large_every, soak.large_at_once) == (30, 12)
+    assert case.messages // case.large_every == 16
+    assert soak_case(Mode.ASYNC, seed=1).large_every == 2_000
