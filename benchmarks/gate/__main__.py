@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -54,6 +55,7 @@ def main(
         _console.print(f"[red]{error}[/]")
         raise typer.Exit(1) from error
     before = _stored(stored)
+    _warn_of_company()
     found = regressions(now, before, tolerance=tolerance)
     _console.print(table(now, before))
     for each in found:
@@ -62,6 +64,13 @@ def main(
         _store(stored, now)
         _console.print(f"stored in {stored}")
     raise typer.Exit(int(bool(found) and not accept))
+
+
+def _warn_of_company() -> None:
+    """Say it when others use the cores: a ratio to a loop on one core does not hold for settings that need all."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > 2 * cores:
+        _console.print(f"[yellow]load average {load:.0f} on {cores} cores: others ran beside this; repeat it alone[/]")
 
 
 def table(now: dict[str, Cell], before: dict[str, Cell]) -> Table:
