@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.failures import handlers
-from benchmarks.scenarios.broker import Broker
+from benchmarks.scenarios.broker import PARTITIONS, Broker
 from benchmarks.scenarios.errors import MeasureError
 from benchmarks.scenarios.job import Job, Outcome
 from benchmarks.scenarios.measure import Member, settings
@@ -48,7 +48,7 @@ class Bench:
 
     def run(
         self,
-        topic: str,
+        topics: str | list[str],
         handler: Any,
         *,
         seconds: float,
@@ -70,7 +70,9 @@ class Bench:
             sections["dead_letter"] = {"enabled": True, "topic": dead_letter, "payload_mode": "metadata_only"}
         entrypoint = f"{handlers.__name__}:{handler.__name__}"
         job = Job(
-            settings=settings(self.broker.servers, [topic], entrypoint, **sections),
+            settings=settings(
+                self.broker.servers, [topics] if isinstance(topics, str) else topics, entrypoint, **sections
+            ),
             seconds=seconds,
             messages=messages,
             retries=retries,
@@ -81,10 +83,10 @@ class Bench:
             raise MeasureError(outcome.error)
         return outcome
 
-    def topic(self, prefix: str) -> str:
+    def topic(self, prefix: str, *, partitions: int = PARTITIONS) -> str:
         """Make and return a topic that is empty."""
         name = f"{prefix}-{time.time_ns()}"
-        self.broker.create(name)
+        self.broker.create(name, partitions=partitions)
         return name
 
 

@@ -59,7 +59,7 @@ class Outcome:
     """Of the consumer's process alone."""
     pauses: int = 0
     timeline: list[list[float]] = field(default_factory=list)
-    """[seconds since the assignment, finished, retried], a few a second, the job's end included."""
+    """[seconds since the assignment, finished, retried, CPU seconds], a few a second, the job's end included."""
     warnings: list[str] = field(default_factory=list)
     """Lines on standard error that warn of something."""
 

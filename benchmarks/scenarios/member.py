@@ -85,9 +85,10 @@ class _Watch(threading.Thread):
             return
         self._told_at = elapsed
         snapshot = self._consumer.statistics.snapshot()
-        self.end_bytes = usage(os.getpid()).rss_bytes
+        used = usage(os.getpid())
+        self.end_bytes = used.rss_bytes
         self.peak_bytes = max(self.peak_bytes, self.end_bytes)
-        self.timeline.append([round(elapsed, 3), snapshot.finished(), snapshot.retried])
+        self.timeline.append([round(elapsed, 3), snapshot.finished(), snapshot.retried, used.cpu_seconds])
         _answer(self._answers, {"progress": snapshot.finished()})
 
 
