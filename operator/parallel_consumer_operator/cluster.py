@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import random
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
@@ -273,6 +274,9 @@ class Cluster:
         await self._merge(kinds.LEASE, lease.namespace, lease.name, body)
 
     async def _read(self, kind: KindRef, namespace: str, name: str) -> Manifest | None:
+        if not _NAME.match(name):
+            # The client puts names into addresses as they are: `../../kube-system/secrets/x` would be another's.
+            return None
         try:
             return await self._ask(
                 "get", kind, self._client.get(self._kind(kind), name=name, namespace=namespace, **_OPTIONS)
@@ -330,6 +334,7 @@ def _where(scope: Scope) -> dict[str, str]:
     return {"namespace": scope.namespace} if scope.namespace else {}
 
 
+_NAME = re.compile(names.OBJECT_NAME)
 _UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError)
 _OPTIONS: Any = {"serialize": False, "_request_timeout": REQUEST_SECONDS}
 

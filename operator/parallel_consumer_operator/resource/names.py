@@ -45,6 +45,9 @@ CONTAINER: Final = "consumer"
 """Name of the runtime's container in the pod; `podTemplate` overlays merge by it."""
 PORT_NAME: Final = "http"
 
+OBJECT_NAME: Final = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+"""What Kubernetes takes as a name: no slash, with which one could reach into another namespace."""
+
 
 def settings_name(name: str) -> str:
     """Return the name of the ConfigMap of a ParallelConsumer."""

@@ -24,11 +24,12 @@ from consumer_runtime.contract.settings import (
     SecurityProtocol,
     ValueFormat,
 )
+from parallel_consumer_operator.resource import names
 from parallel_consumer_operator.resource.model import Model, optional_fields, required_fields
 from parallel_consumer_operator.resource.pod_template import Objects, OpenObject, PodTemplate
 from parallel_consumer_operator.resource.tuning import TuningSpec
 
-ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=names.OBJECT_NAME)]
 """The name of a Kubernetes object."""
 TopicName = Annotated[str, Field(min_length=1, max_length=249)]
 Text = Annotated[str, Field(max_length=4096)]

@@ -12,6 +12,7 @@ from cronsim import CronSim, CronSimError
 from pydantic import Field, field_validator, model_validator
 
 from consumer_runtime.contract.knobs import bounds
+from parallel_consumer_operator.resource import names
 from parallel_consumer_operator.resource.model import Model
 
 # Any fixed moment serves to see whether a schedule parses.
@@ -47,7 +48,7 @@ class Knob(StrEnum):
 class SecretReference(Model):
     """A Secret of the resource's namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=names.OBJECT_NAME)]
     """Name of the Secret."""
     key: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """Key within it; by default `token` for a bearer token and `ca.crt` for a CA. Basic auth reads `username` and

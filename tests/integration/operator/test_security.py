@@ -4,9 +4,15 @@
 """
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
+from kubernetes.aio.config import kube_config
+
+from parallel_consumer_operator.cluster import connect
+from parallel_consumer_operator.errors import NotFoundError
+from parallel_consumer_operator.port import Key
 
 pytestmark = pytest.mark.cluster
 
@@ -76,3 +82,65 @@ def test_another_service_account_needs_the_administrators_word(lab: Any, operato
     operator.start()
     pod = lab.eventually(lambda: lab.get("deployment", "orders"))["spec"]["template"]["spec"]
     assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("cloud", False)
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "words"),
+    [
+        ("handler", {"entrypoint": "../../etc/passwd:handle"}, "entrypoint must be package.module:attribute"),
+        ("handler", {"entrypoint": "os:system('x')"}, "entrypoint must be package.module:attribute"),
+        ("handler", {"image": "$(curl evil)"}, "image must be an image reference"),
+        ("handler", {"image": "orders:1\nrun"}, "image must be an image reference"),
+        ("handler", {"sourceConfigMapRef": {"name": "../../kube-system/x"}}, "spec.handler.sourceConfigMapRef.name"),
+        ("handler", {"env": [{"name": "A", "value": "x" * 5_000}]}, "spec.handler.env[0].value"),
+        ("kafka", {"credentialsSecretRef": {"name": "../../kube-system/secrets/x"}}, "credentialsSecretRef.name"),
+        ("kafka", {"topics": [f"t{number}" for number in range(5_000)]}, "must have at most 64 items"),
+        ("kafka", {"topics": ['a"} or vector(1) #']}, "topics may hold letters"),
+        ("kafka", {"properties": {"plugin.library.paths": "evil.so"}}, "loads or runs code"),
+        ("kafka", {"properties": {"ssl.key.location": "/etc/passwd"}}, "properties may not hold ssl.key.location"),
+        ("kafka", {"properties": {"sasl.password": "x"}}, "properties may not hold sasl.username, sasl.password"),
+        ("tuning", {"prometheus": {"address": "file:///etc/passwd"}}, "spec.tuning.prometheus.address"),
+        (
+            "tuning",
+            {"prometheus": {"address": "http://mine", "bearerTokenSecretRef": {"name": "../../kube-system/secrets/x"}}},
+            "bearerTokenSecretRef.name",
+        ),
+        ("podTemplate", {"spec": {"hostPID": True}}, 'unknown field "spec.podTemplate.spec.hostPID"'),
+        ("podTemplate", {"spec": {"hostIPC": True}}, 'unknown field "spec.podTemplate.spec.hostIPC"'),
+    ],
+)
+def test_what_reaches_beyond_the_tenant_is_refused(lab: Any, section: str, value: dict[str, Any], words: str) -> None:
+    """Odd paths, names, images, sizes and properties: the API server's answer names the field, nothing is stored."""
+    manifest = lab.consumer()
+    spec = manifest["spec"]
+    place = spec["source"]["kafka"] if section == "kafka" else spec.setdefault(section, {})
+    place.update(value)
+    assert words in lab.refusal(manifest)
+
+
+def test_a_manifest_that_unfolds_without_end_is_refused(lab: Any) -> None:
+    """Nine levels of nine aliases each would be 387 million entries: kubectl or the server says no within seconds."""
+    levels = "\n".join(
+        f"{chr(98 + level)}: &{chr(98 + level)} [{','.join(['*' + chr(97 + level)] * 9)}]" for level in range(9)
+    )
+    text = f"apiVersion: parallelconsumer.dev/v1alpha1\nkind: ParallelConsumer\na: &a [x]\n{levels}\n"
+    answer = subprocess.run(
+        [str(lab.cluster.kubectl), "-n", lab.namespace, "create", "-f", "-"],
+        env=lab.cluster.environment, input=text, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert answer.returncode != 0
+    assert lab.done("get", "pcon", "-o", "name") == ""
+
+
+async def test_a_name_with_a_path_in_it_reaches_no_other_namespace(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stored before the schema refused it, such a name still reads nothing: not the Secret that it points at."""
+    lab.done("create", "secret", "generic", "key", "--from-literal=token=of-another")
+    # The client looks at the environment when it is imported.
+    monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", lab.cluster.environment["KUBECONFIG"])
+    async with connect(identity="test", observe=lambda *_: None) as cluster:
+        assert await cluster.secret_data(Key(lab.namespace, "x"), "key") == {"token": "of-another"}
+        tricky = f"../../{lab.namespace}/secrets/key"
+        versions = await cluster.secret_versions(Key("default", "x"), frozenset({tricky}))
+        assert versions == {tricky: None}
+        with pytest.raises(NotFoundError):
+            await cluster.secret_data(Key("default", "x"), tricky)
