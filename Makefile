@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster test test-cluster test-alerts check generate bench bench-gate bench-figures bench-tuner image chaos chaos-full
+.PHONY: help setup demo demo-cluster test test-cluster test-alerts check generate bench bench-gate bench-figures bench-tuner image chaos chaos-full scale
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -73,3 +73,6 @@ chaos: $(STAMP) ## Seeded faults on real Kafka: each two of mode, ordering, prot
 
 chaos-full: $(STAMP) ## All modes x orderings x faults, then a soak of all modes (an hour; goes on where it ended); build/chaos-full.json
 	$(BIN)/python -m benchmarks.chaos --matrix full --soak --resume --output build/chaos-full.json $(ARGS)
+
+scale: $(STAMP) ## A thousand resources on a real API server: what they cost the operator; writes build/scale.json
+	$(BIN)/python -m benchmarks.scale $(ARGS)

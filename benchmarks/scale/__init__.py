@@ -1,0 +1,1 @@
+"""How the operator fares with a thousand resources on a real API server."""
