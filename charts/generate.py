@@ -1,4 +1,4 @@
-"""Makes the chart's generated files: values.yaml, values.schema.json and README from `values.py`, the CRD from crds/.
+"""Makes the chart's generated files: from `values.py` values, schema and README; the CRD and the dashboard.
 
 `generate.py` writes them; `--check` compares, names what differs and exits 1. The other templates are written by hand.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dashboard import dashboard
 from pydantic import BaseModel
 from values import Values
 
@@ -66,6 +67,7 @@ def files() -> dict[Path, str]:
         CHART / "values.schema.json": schema(),
         CHART / "README.md": readme(),
         CHART / "templates" / "definition.yaml": definition(),
+        CHART / "dashboards" / "parallel-consumers.json": dashboard(),
     }
 
 

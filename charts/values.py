@@ -164,6 +164,15 @@ class PrometheusRule(Model):
     """Labels by which a Prometheus selects its rules."""
 
 
+class Dashboard(Model):
+    """A Grafana dashboard of the consumers."""
+
+    enabled: bool = False
+    """Create a ConfigMap with the dashboard, which Grafana's sidecar loads."""
+    labels: Strings = {"grafana_dashboard": "1"}
+    """Labels by which the sidecar finds it."""
+
+
 class Metrics(Model):
     """The operator's own metrics."""
 
@@ -171,6 +180,8 @@ class Metrics(Model):
     """How Prometheus finds the operator."""
     prometheus_rule: PrometheusRule = PrometheusRule()
     """Alerts about the operator itself."""
+    dashboard: Dashboard = Dashboard()
+    """A Grafana dashboard of the consumers."""
 
 
 class Amounts(Model):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cluster
 CHART = Path(__file__).resolve().parents[3] / "charts" / "parallel-consumer-operator"
 EVERYTHING = (
     "--set=replicas=2,networkPolicy.enabled=true",
-    "--set=metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true",
+    "--set=metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true",
 )
 MONITORING = ("PodMonitor", "PrometheusRule")
 RESOURCE = "parallelconsumers.parallelconsumer.dev"
