@@ -125,7 +125,7 @@ class Lab:
         ours = [event for event in listed if event["involvedObject"]["kind"] == "ParallelConsumer"]
         return [event["message"] for event in ours if event["reason"] == reason]
 
-    def eventually(self, holds: Callable[[], Any], *, seconds: float = 20.0) -> Any:
+    def eventually(self, holds: Callable[[], Any], *, seconds: float = 60.0) -> Any:
         """Return the first true value; fail when there is none in time."""
         deadline = time.monotonic() + seconds
         while not (value := holds()):
