@@ -99,9 +99,12 @@ def _change_settings(stage: Stage, _: Event) -> bool:
 
 
 def _remove_dead_letters(stage: Stage, event: Event) -> bool:
-    """Refuse writes first, so that nothing can be delivered between the last read and the deletion."""
+    """Refuse writes first, so that nothing can be delivered between the last read and the deletion.
+
+    By their size: Kafka 4 takes no more replicas for the minimum than there are, so that cannot refuse any.
+    """
     name = stage.dead_letter_topic
-    entry = ConfigEntry("min.insync.replicas", "2", incremental_operation=AlterConfigOpType.SET)
+    entry = ConfigEntry("max.message.bytes", "1", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
     stage.admin.incremental_alter_configs([resource])[resource].result(timeout=_ANSWER_SECONDS)
     _wait_until_refused(stage.broker.bootstrap_servers, name)
@@ -119,7 +122,7 @@ def _wait_until_refused(servers: str, topic: str) -> None:
     deadline = time.monotonic() + _ANSWER_SECONDS
 
     def answered(error: KafkaError | None, message: Message) -> None:
-        if error is not None and error.code() == KafkaError.NOT_ENOUGH_REPLICAS:
+        if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             refused.add(int(message.partition() or 0))
 
     while len(refused) < DEAD_LETTER_PARTITIONS:
