@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -14,7 +15,8 @@ import aiohttp
 from testbed.cluster import Kubernetes
 
 AT_ONCE = 16
-NAMESPACE = "scale"
+NAMESPACE = f"scale-{os.getpid()}"
+"""Of this run: one that was cut off leaves its own behind."""
 RESOURCES = f"/apis/parallelconsumer.dev/v1alpha1/namespaces/{NAMESPACE}/parallelconsumers"
 CHILDREN = (
     f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments",
