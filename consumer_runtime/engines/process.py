@@ -35,6 +35,8 @@ _LOOK_SHARE = 20
 _LOOK_SECONDS = (0.005, 0.25)
 """Overdue calls are looked for this often, or 20 times within a timeout."""
 _FUTILE_SECONDS = 0.005
+_CATCH_UP_SECONDS = 0.005
+"""A call that runs for longer keeps back the answer about those before it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -96,6 +98,7 @@ class ProcessEngine:
         if not self._is_something_done:
             self._attend(0.0)
         now = time.monotonic()
+        self._catch_up(now)
         if now >= self._look_at:
             self._look_for_overdue(now)
             self._tend(now)
@@ -195,6 +198,20 @@ class ProcessEngine:
             self._unwatch(worker.channel.fileno())
             if not lane.is_ending:
                 worker.kill()
+
+    def _catch_up(self, now: float) -> None:
+        """Count what workers finished before a call that goes on: they answer between calls only.
+
+        Else a call that hangs would hide it, and a revoke meanwhile would have it run again.
+        """
+        for lane in (*self._lanes, *self._retiring):
+            progress = lane.behind(now - _CATCH_UP_SECONDS)
+            if progress is None or lane.worker is None:
+                continue
+            self._converse(lane, lane.worker)  # failures before that call were told before it began
+            before = len(self._completions.done)
+            lane.catch_up(progress, self._completions)
+            self._routing.leave(self._completions.done[before:])
 
     def _leave(self, done: int, failures: int, bounced: int) -> None:
         """Count out what was added to the completions since they had these lengths."""

@@ -109,6 +109,19 @@ class Lane:
         progress = self.worker.cell.read() if self.worker is not None else None
         return progress if progress is not None and progress.running else None
 
+    def behind(self, since: float) -> Progress | None:
+        """Return a call that runs since then or longer, with messages before it that were not answered."""
+        if not (self.pipe and self.is_ready):
+            return None
+        progress = self.progress()
+        is_behind = progress is not None and progress.position > self._base and progress.started_at <= since
+        return progress if is_behind else None
+
+    def catch_up(self, running: Progress, out: Completions) -> None:
+        """Take what lies before a running call for done. What the worker said until then must have been received."""
+        if self.worker is not None and not self.worker.channel.is_broken:
+            self._advance(min(running.position, self._base + len(self.pipe)), out)
+
     def give_up(self, overdue: Progress) -> None:
         """Kill the worker for the call that takes too long."""
         if self.worker is not None and self._overdue_position is None:

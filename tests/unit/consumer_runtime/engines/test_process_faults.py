@@ -224,3 +224,24 @@ def test_random_kills_cost_no_more_than_what_they_hit(drive: Any, effects: Any) 
     assert {where for where, times in ran.items() if times > 1} <= charged
     order = effects.first_order()
     assert {shard: offsets for shard, offsets in order.items() if offsets != sorted(offsets)} == {}
+
+
+def test_a_call_that_goes_on_hides_nothing_of_what_was_finished_before_it(drive: Any, effects: Any) -> None:
+    """What a worker finished just before a long call counts while that call runs, and nothing runs twice."""
+    driving = drive(ProcessEngine, "by_value", worker_pool_size=1, task_timeout_ms=0)
+    driving.offer(*[(b"%d" % n, b"sleep 0.0001") for n in range(20)], (b"long", b"sleep 3"), (b"after", b"v"))
+    driving.until(lambda: len(driving.done) >= 20)
+    assert len(effects.read()) == 20, "the long call still ran"
+    assert driving.in_flight == 2
+    driving.until_done(22)
+    assert len(effects.read()) == 22
+
+
+def test_a_failure_before_a_call_that_goes_on_is_no_success(drive: Any, effects: Any) -> None:
+    """Only what was not told to have failed counts as finished before a long call."""
+    driving = drive(ProcessEngine, "by_value", worker_pool_size=1, task_timeout_ms=0)
+    values = [b"error" if n % 3 == 0 else b"v" for n in range(30)]
+    driving.offer(*[(b"%d" % n, value) for n, value in enumerate(values)], (b"long", b"sleep 2"))
+    driving.until(lambda: len(driving.done) + len(driving.failures) >= 30)
+    assert {message.offset for message in driving.done} == {n for n in range(30) if n % 3}
+    driving.until_done(21)
