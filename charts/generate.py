@@ -129,6 +129,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{arguments[0]}: the only option is --check\n")
         return 2
     for path, text in files().items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     return 0
 

@@ -88,7 +88,7 @@ def test_status_speaks_to_programs(instance: Instance):
         (["up", "kafka", "--port", "kaffka=1"], 1, "'kaffka' is not a valid Port"),
         (["up", "kafka", "--port", "kafka=many"], 1, "invalid literal for int"),
         (["up", "zookeeper"], 2, "'zookeeper' is not one of"),
-        (["status", "--instance", "10"], 2, "less than or equal to 9"),
+        (["status", "--instance", "16"], 2, "less than or equal to 15"),
         (["logs", "kafka"], 1, "no logs of kafka"),
         (["program", "nano"], 2, "'nano' is not one of 'helm'"),
     ],

@@ -86,6 +86,7 @@ def test_nothing_begins_once_the_group_may_have_given_all_to_others() -> None:
         wait_for(lambda: len(begun) > 100)
         os.kill(pid, signal.SIGSTOP)
         wait_for(lambda: not consumer.state().assigned_partitions)
+        time.sleep(0.5)  # the engine may begin the few that it had by then
         at_most = len(begun)
         assert at_most < MESSAGES, "the machine was so slow that nothing was left to hold back"
         time.sleep(1.0)
