@@ -102,7 +102,7 @@ class Troublemaker:
         self.trouble = threading.Event()
         self._draw = random.Random(7)
         self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
+        self._ready, self._ended = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -111,24 +111,26 @@ class Troublemaker:
         assert self._ready.wait(10)
 
     def stop(self) -> None:
-        """End the server."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        """End the server and what it passes on, so that no half-run call is left to the collector of cycles."""
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join(20)
+        assert not self._thread.is_alive()
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
-        self._loop.run_forever()
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         application = web.Application(client_max_size=2**24)
         application.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(application, handle_signals=False, access_log=None)
+        runner = web.AppRunner(application, handle_signals=False, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.port = runner.addresses[0][1]
-        self._session = aiohttp.ClientSession(self.upstream, timeout=aiohttp.ClientTimeout(total=None))
-        self._ready.set()
+        async with aiohttp.ClientSession(self.upstream, timeout=aiohttp.ClientTimeout(total=None)) as self._session:
+            self._ready.set()
+            await self._ended.wait()
+            await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if self.trouble.is_set() and self._draw.random() < SHARE:
