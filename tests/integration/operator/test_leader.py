@@ -61,7 +61,7 @@ def test_a_leader_that_ends_in_order_gives_the_lease_back(lab: Any, replicas: tu
     """The other one need not wait for the Lease's end."""
     first, _ = replicas
     assert first.end() == 0
-    lab.eventually(lambda: holder(lab) == "second", seconds=5)
+    lab.eventually(lambda: holder(lab) == "second", seconds=15)
 
 
 def test_a_leader_that_loses_its_lease_ends_and_says_why(lab: Any, replicas: tuple[Any, Any]) -> None:

@@ -180,7 +180,7 @@ def test_a_step_that_was_written_and_not_handed_over_is_finished(lab: Any, pods:
         "patch", "configmap", "orders-settings", "-p", json.dumps({"data": {"runtime.yaml": yaml.safe_dump(document)}})
     )
     pods.start()
-    lab.eventually(lambda: [state(pod)["config_generation"] for pod in the_pods(lab)] == [2], seconds=10)
+    lab.eventually(lambda: [state(pod)["config_generation"] for pod in the_pods(lab)] == [2], seconds=30)
     time.sleep(3)
     assert [state(pod)["config_generation"] for pod in the_pods(lab)] == [2]
     assert lab.status()["effective"]["configGeneration"] == 2

@@ -75,7 +75,7 @@ def test_another_service_account_needs_the_administrators_word(lab: Any, operato
     """A tenant who names one is told whom to ask; once it is listed the pods run as it, still without a token."""
     lab.apply(lab.consumer(podTemplate={"spec": {"serviceAccountName": "cloud"}}))
     lab.eventually(lambda: lab.condition("Degraded") == ("True", "InvalidSpec"))
-    assert "runtime.allowedServiceAccounts" in lab.events("InvalidSpec")[0]
+    assert "runtime.allowedServiceAccounts" in lab.eventually(lambda: lab.events("InvalidSpec"))[0]
     assert lab.get("deployment", "orders") is None
     operator.end()
     operator.options = ("--allow-service-account", f"{lab.namespace}/cloud")
