@@ -127,12 +127,16 @@ def _survivors(records: Sequence[ProcessRecord], seconds: float) -> list[Process
 
 
 def started_ticks(pid: int) -> int | None:
-    """Start time of a living process, None for none and for a zombie."""
+    """Start time of a living process, None for none and for a zombie.
+
+    A zombie of which threads are still ending lives: its ports are not free before the last of them is gone.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    state, threads, started = fields[0], int(fields[17]), int(fields[19])
+    return None if state == "X" or (state == "Z" and threads <= 1) else started
 
 
 def _environment(entry: Path) -> list[bytes]:

@@ -204,7 +204,7 @@ def test_a_missing_secret_is_named_and_its_change_restarts(lab: Any, operator: A
     [event, *_] = lab.eventually(lambda: lab.events("SecretMissing"))
     assert "Secret authority does not exist" in event
     lab.done("create", "secret", "generic", "authority", "--from-literal=ca.crt=one-of-a-kind")
-    lab.eventually(lambda: lab.condition("Degraded")[0] == "False")
+    lab.eventually(lambda: lab.condition("Degraded")[1] != "SecretMissing")
 
     def mark() -> str:
         template = lab.get("deployment", "orders")["spec"]["template"]["metadata"]["annotations"]

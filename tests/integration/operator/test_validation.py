@@ -207,9 +207,9 @@ def test_what_people_copy_is_taken_as_it_stands(lab: Any, file: Path) -> None:
 
 def test_kubectl_explains_every_field(lab: Any) -> None:
     """The docstrings reach the person at the terminal, with unit, default and what a change takes."""
-    text = lab.done("explain", "pcon.spec.execution.maxInFlight")
-    assert "Messages admitted and not yet finished" in text
-    assert "Default: 256. Takes effect at once." in " ".join(text.split())
+    text = " ".join(lab.done("explain", "pcon.spec.execution.maxInFlight").split())
+    assert "Messages that run or wait for a worker at most" in text
+    assert "Default: 256. Takes effect at once." in text
 
 
 def described(schema: dict[str, Any], at: str = "") -> dict[str, str]:

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -82,7 +83,7 @@ def lines(*argv: str) -> list[str]:
 def foreign_free(line: str, instance: Instance) -> bool:
     """Whether a line is not another instance's doing."""
     others = [Instance(number, cache=cache_root()) for number in range(LAST_INSTANCE + 1) if number != instance.number]
-    return not any(other.name in line or f"{other.run}/" in line for other in others)
+    return not any(re.search(rf"{other.name}(?!\d)", line) or f"{other.run}/" in line for other in others)
 
 
 def run_a_pod(cluster: Kubernetes) -> None:
