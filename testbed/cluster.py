@@ -141,7 +141,7 @@ class Kubernetes:
         """End one of its processes as a crash would; `start` starts it again, with its data."""
         record = self.process(name)
         processes.send(record, signal.SIGKILL)
-        readiness.wait(f"End of {name}", lambda: not processes.alive(record), seconds=5)
+        readiness.wait(f"End of {name}", lambda: processes.gone(record), seconds=10)
 
     def pause(self, name: str) -> None:
         """Freeze one of its processes (SIGSTOP)."""

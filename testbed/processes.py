@@ -62,6 +62,16 @@ def alive(record: ProcessRecord) -> bool:
     return started_ticks(record.pid) == record.started_ticks
 
 
+def gone(record: ProcessRecord) -> bool:
+    """Whether the process ended, with every thread: its ports are not free while one of them still ends."""
+    if alive(record):
+        return False
+    try:
+        return len(list(Path(f"/proc/{record.pid}/task").iterdir())) <= 1
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def stop(records: Iterable[ProcessRecord], *, grace_seconds: float = 10.0) -> None:
     """End processes: SIGTERM, then SIGKILL after the grace. A paused process is resumed first, so that it can obey."""
     living = [record for record in records if alive(record)]
@@ -127,16 +137,12 @@ def _survivors(records: Sequence[ProcessRecord], seconds: float) -> list[Process
 
 
 def started_ticks(pid: int) -> int | None:
-    """Start time of a living process, None for none and for a zombie.
-
-    A zombie of which threads are still ending lives: its ports are not free before the last of them is gone.
-    """
+    """Start time of a living process, None for none and for a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    state, threads, started = fields[0], int(fields[17]), int(fields[19])
-    return None if state == "X" or (state == "Z" and threads <= 1) else started
+    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def _environment(entry: Path) -> list[bytes]:

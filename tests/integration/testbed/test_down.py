@@ -134,9 +134,11 @@ def test_up_after_a_crash_starts_anew(spare: Callable[..., Instance]):
     instance = spare(*NODE)
     parts.up(Part.KUBERNETES, instance=instance)
     run_a_pod(Kubernetes(instance))
-    for part_state in filter(None, [state.load(instance, Part.KUBERNETES)]):
-        for record in part_state.processes.values():
-            processes.send(record, signal.SIGKILL)
+    found = state.load(instance, Part.KUBERNETES)
+    assert found is not None
+    for record in found.processes.values():
+        processes.send(record, signal.SIGKILL)
+    readiness.wait("the crash", lambda: all(map(processes.gone, found.processes.values())), seconds=10)
     parts.up(Part.KUBERNETES, instance=instance)
     run_a_pod(Kubernetes(instance))
     assert Kubernetes(instance).ready()
