@@ -72,6 +72,6 @@ def test_no_value_comes_and_goes_in_turns(service: float, knee: int, factor: flo
     swings = [
         (a, b, c, d)
         for a, b, c, d in zip(kept, kept[1:], kept[2:], kept[3:], strict=False)
-        if (a[0], b[0]) == (c[0], d[0]) and (d[1] - c[1]) * LOOK_SECONDS < blocked
+        if (a[0], b[0]) == (c[0], d[0]) and (d[1] - a[1]) * LOOK_SECONDS < blocked
     ]
     assert not swings, kept
