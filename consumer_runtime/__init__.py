@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from consumer_runtime.consumer import ParallelConsumer
+    from consumer_runtime.contract.complaints import InvalidSettingsError
     from consumer_runtime.contract.settings import RuntimeSettings
     from consumer_runtime.errors import ConsumerError, Reject, RetryAfter, StartFailure
     from consumer_runtime.handler import batch, cpu_bound, io_bound, trivial
@@ -19,6 +20,7 @@ _HOMES = {
     "ParallelConsumer": "consumer",
     "RuntimeSettings": "contract.settings",
     "ConsumerError": "errors",
+    "InvalidSettingsError": "contract.complaints",
     "Reject": "errors",
     "RetryAfter": "errors",
     "StartFailure": "errors",
@@ -33,6 +35,7 @@ _HOMES = {
 
 __all__ = [
     "ConsumerError",
+    "InvalidSettingsError",
     "Message",
     "ParallelConsumer",
     "Reject",

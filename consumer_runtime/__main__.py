@@ -8,10 +8,17 @@ from typing import Annotated
 import typer
 
 from consumer_runtime import commands, logs, program, termination
-from consumer_runtime.commands import ConfigOption, ending
+from consumer_runtime.commands import REPLAY_EXAMPLE, ConfigOption, ending, verbatim
 from consumer_runtime.contract import pod
 from consumer_runtime.contract.settings import LogLevel
 
+_FIRST_TRY = """
+First try, in two shells; `run --help` has an example of a settings file:
+
+    python -m consumer_runtime embedded-kafka --topic orders
+    python -m consumer_runtime check --config runtime.yaml
+    python -m consumer_runtime run --config runtime.yaml
+"""
 _EXAMPLE = """
 Example of a settings file:
 
@@ -30,16 +37,14 @@ Exit codes: 0 stopped in good order, 1 a fault of the runtime's own, 2 wrong arg
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-    help="A parallel Kafka consumer.",
+    help="A parallel Kafka consumer.", epilog=verbatim(_FIRST_TRY),
 )  # fmt: skip
 
 
-def _epilog() -> str:
-    codes = ", ".join(f"{code} {reason}" for reason, code in termination.EXIT_CODES.items())
-    return "\n\n".join("\b\n" + part for part in (_EXAMPLE + codes + ".").strip().split("\n\n"))
+_CODES = ", ".join(f"{code} {reason}" for reason, code in termination.EXIT_CODES.items())
 
 
-@app.command(epilog=_epilog())
+@app.command(epilog=verbatim(f"{_EXAMPLE}{_CODES}."))
 def run(config: ConfigOption = Path(pod.SETTINGS_FILE)) -> None:
     """Consume until SIGTERM. The file is watched: valid changes come into force while it runs."""
     ending(lambda: program.run(config))
@@ -47,11 +52,10 @@ def run(config: ConfigOption = Path(pod.SETTINGS_FILE)) -> None:
 
 @app.command()
 def check(config: ConfigOption = Path(pod.SETTINGS_FILE)) -> None:
-    """Validate a settings file and import its handler, without connecting to anything."""
+    """Validate a settings file, its handler and librdkafka's properties, without connecting to anything."""
 
     def both() -> None:
-        settings = program.load_settings(config)
-        handler = program.load_handler(settings)
+        handler = program.check(config)
         kind = "an `async def`" if handler.is_async else "a `def`"
         hint = f", mode auto would take {handler.mode_hint}" if handler.mode_hint else ""
         typer.echo(f"{config} is valid; {handler.name} is {kind} handler{hint}.")
@@ -76,7 +80,7 @@ def embedded_kafka(
             signal.pause()
 
 
-app.command(name="replay-dead-letters")(commands.replay_dead_letters)
+app.command(name="replay-dead-letters", epilog=verbatim(REPLAY_EXAMPLE))(commands.replay_dead_letters)
 app.add_typer(commands.offsets, name="offsets")
 
 

@@ -33,6 +33,30 @@ TopicsOption = Annotated[
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
+REPLAY_EXAMPLE = """
+First look, then send back what one error caused:
+
+    python -m consumer_runtime replay-dead-letters --config runtime.yaml --dry-run
+    python -m consumer_runtime replay-dead-letters --config runtime.yaml --error-class shop.errors:Unpaid
+"""
+_RESET_EXAMPLE = """
+Examples; begin with --dry-run, which shows the table and moves nothing:
+
+    python -m consumer_runtime offsets reset --config runtime.yaml --to time:2026-11-20T08:00:00Z --dry-run
+    python -m consumer_runtime offsets reset --config runtime.yaml --to shift:-500 --topic orders
+"""
+_BACKFILL_EXAMPLE = """
+Example:
+
+    python -m consumer_runtime offsets backfill --config runtime.yaml --from time:2026-11-20T08:00:00Z --dry-run
+"""
+
+
+def verbatim(text: str) -> str:
+    """Return an epilog whose lines stay as they are."""
+    return "\n\n".join("\b\n" + part for part in text.strip().split("\n\n"))
+
+
 offsets = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show or move the group's offsets; backfill.")
 
 
@@ -51,7 +75,11 @@ def replay_dead_letters(
     config: ConfigOption = Path(pod.SETTINGS_FILE),
     topic: Annotated[str | None, typer.Option(help="The dead letter topic; by default that of the settings.")] = None,
     error_class: Annotated[
-        str | None, typer.Option(help="Only letters of this error class, such as builtins:ValueError; others are left.")
+        str | None,
+        typer.Option(
+            help="Only letters of this error class, such as builtins:ValueError; others come again only "
+            "with --from-beginning."
+        ),
     ] = None,
     at_most: Annotated[int, typer.Option(min=0, help="Letters to look at; 0 is all.")] = 0,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Earlier runs' letters again.")] = False,  # noqa: FBT002
@@ -77,7 +105,7 @@ def show(config: ConfigOption = Path(pod.SETTINGS_FILE), topic: TopicsOption = N
     ending(tell)
 
 
-@offsets.command()
+@offsets.command(epilog=verbatim(_RESET_EXAMPLE))
 def reset(
     to: Annotated[
         str, typer.Option(help="earliest, latest, offset:120, time:2026-11-20T08:00:00Z (backfill) or shift:-500.")
@@ -103,7 +131,7 @@ def reset(
     ending(move)
 
 
-@offsets.command()
+@offsets.command(epilog=verbatim(_BACKFILL_EXAMPLE))
 def backfill(
     begin: Annotated[str, typer.Option("--from", help="earliest, offset:120 or time:2026-11-20T08:00:00Z.")],
     end: Annotated[str, typer.Option("--to", help="latest, offset:240 or time:2026-11-20T09:00:00Z.")] = "latest",

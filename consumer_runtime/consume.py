@@ -23,7 +23,7 @@ from consumer_runtime.engines.single import SingleEngine
 from consumer_runtime.errors import ConsumerError, StartFailure
 from consumer_runtime.gauges import Gauges
 from consumer_runtime.ledger.offsets import PartitionOffsets
-from consumer_runtime.ledger.shards import in_an_engine, shards
+from consumer_runtime.ledger.ordering import in_an_engine, shards
 from consumer_runtime.ledger.window import Window
 from consumer_runtime.retry import Backoff
 from consumer_runtime.settle import Settlement
@@ -191,15 +191,16 @@ class ControlLoop:
             return 0
         settlement = self._settlement
         count = len(completions.done) + len(completions.failures) + len(completions.bounced)
-        self._in_flight -= count
+        self._in_flight -= count - completions.followers
+        self._shards.followed(completions.followers)
         self._aftermath.finished(count, self.settings.execution.max_in_flight)
         self._observe(now, len(completions.done), completions.failures)
         if completions.done:
             settlement.succeeded(completions.done, now)
+        if completions.bounced:  # first: a failure for good lets the next of its shard run
+            settlement.bounced(completions.bounced)
         if completions.failures:
             settlement.failed(completions.failures, now)
-        if completions.bounced:
-            settlement.bounced(completions.bounced)
         return count
 
     def _leave_order_to_engine(self) -> None:
@@ -222,21 +223,24 @@ class ControlLoop:
     def _dispatch(self, now: float) -> int:
         most = self._aftermath.limit(self.settings.execution.max_in_flight)
         room = min(most - self._in_flight, self._engine.room(), self._throttle.room(now))
-        if room <= 0 or self._shards.is_empty:
+        if room <= 0 or self._shards.is_empty or not self._source.may_begin:
             return 0
         messages = self._shards.take(room)
         if messages:
             self._in_flight += len(messages)
             self._aftermath.runs(messages, self.settings.execution.max_in_flight)
+            if self._throttle.is_idle and not self._aftermath.left:
+                self._shards.follow(messages, room=self._engine.room(), each=self._engine.follows)
             self._engine.submit(messages)
             self._throttle.taken(len(messages))
         return len(messages)
 
     def _fetch(self, now: float) -> int | None:
         """Poll if there is room; return how many messages came, None when there was no poll."""
-        held, held_bytes = self._settlement.window_holds
         saturated = self._is_saturated(now)
-        asked = self._backpressure.ask_for(now, held=held, held_bytes=held_bytes, is_saturated=saturated)
+        asked = self._backpressure.ask_for(
+            now, self._settlement.load, in_flight=self._in_flight, is_saturated=saturated
+        )
         if not asked:
             return None
         if self._inline is not None:
@@ -278,7 +282,7 @@ class ControlLoop:
         return _IDLE_WAIT_SECONDS if due is None else min(max(due - now, 0.0), _IDLE_WAIT_SECONDS)
 
     def _take(self, run: Run) -> None:
-        is_plain = self._throttle.is_idle and not self._aftermath.left
+        is_plain = self._throttle.is_idle and not self._aftermath.left and self._source.may_begin
         if self._inline is not None and not self._settlement.holdings.messages and is_plain:
             self._run_inline(self._inline, run)
             self._mark(Stage.DISPATCH)

@@ -3,8 +3,9 @@
 Puts the parts together and nothing more. Not here: the command line, HTTP, watching the settings file.
 """
 
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
@@ -19,10 +20,11 @@ from consumer_runtime.engines.engine import Engine
 from consumer_runtime.engines.process import ProcessEngine
 from consumer_runtime.engines.single import SingleEngine
 from consumer_runtime.engines.thread import ThreadEngine
-from consumer_runtime.errors import StartFailure
+from consumer_runtime.errors import ConsumerError, StartFailure
 from consumer_runtime.garbage import collected_in_larger_steps
 from consumer_runtime.handler import Handler, Reference, refer, wrap
 from consumer_runtime.handler_options import Options, with_options
+from consumer_runtime.profile_workers import with_workers
 from consumer_runtime.sources.kafka import KafkaSource
 from consumer_runtime.sources.properties import portable_properties
 from consumer_runtime.sources.until import Until
@@ -39,9 +41,15 @@ class ParallelConsumer:
     """Consumes topics as one member of a group, and runs a handler over many messages at once.
 
         consumer = ParallelConsumer(settings, handle)
+        signal.signal(signal.SIGTERM, lambda *_: consumer.stop())
         consumer.run()  # until stop(), from a signal handler or another thread
 
-    `run` may be called once.
+    Or beside other work, in a thread of its own; leaving the block stops it in the same good order:
+
+        with ParallelConsumer(settings, handle) as consumer:
+            consumer.wait()  # or anything else; Ctrl-C leaves the block, too
+
+    One consumer runs once. `statistics.snapshot()` and `state()` tell how it goes.
     """
 
     def __init__(
@@ -59,6 +67,10 @@ class ParallelConsumer:
 
         Raises StartFailure: for an unsuitable handler, a refused property, a retry policy's class that does not exist.
         """
+        _require_settings(settings)
+        settings = with_workers(settings)
+        self._thread: threading.Thread | None = None
+        self._ended_by: BaseException | None = None
         self.statistics = statistics or Statistics()
         self._source = KafkaSource(
             settings.source.kafka,
@@ -96,8 +108,42 @@ class ParallelConsumer:
         While no broker answers it keeps trying, with `problem` set. Raises StartFailure for what only a change mends:
         a missing topic, refused credentials or access, a handler that hangs.
         """
+        if self._loop.phase is not Phase.STARTING:
+            raise ConsumerError("a consumer runs once: make another one")
         with collected_in_larger_steps():
             self._loop.run()
+
+    def __enter__(self) -> Self:
+        """Run in a thread of its own."""
+        self._thread = threading.Thread(target=self._run_in_thread, name="parallel-consumer", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Stop, and wait for the end; raises what ended it, unless the block itself raises."""
+        self.stop()
+        if kind is None:
+            self.wait()
+        elif self._thread is not None:
+            self._thread.join()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the end of what `with` began, for so long at most; return whether it has ended.
+
+        Raises what ended it, such as StartFailure.
+        """
+        if self._thread is None:
+            raise ConsumerError("there is nothing to wait for: begin with `with ParallelConsumer(...) as consumer:`")
+        self._thread.join(seconds)
+        if self._ended_by is not None:
+            raise self._ended_by
+        return not self._thread.is_alive()
+
+    def _run_in_thread(self) -> None:
+        try:
+            self.run()
+        except BaseException as error:  # noqa: BLE001 - raised by `wait`, in the caller's thread
+            self._ended_by = error
 
     def stop(self) -> None:
         """Ask `run` to end; returns at once. Safe from any thread and from signal handlers."""
@@ -108,7 +154,7 @@ class ParallelConsumer:
 
         Settings that need a restart must be those in force. Raises StartFailure, and TimeoutError after 5 s.
         """
-        self._loop.apply(settings)
+        self._loop.apply(with_workers(settings))
 
     def state(self) -> RuntimeState:
         """Return what the runtime says of itself. Safe from any thread."""
@@ -149,6 +195,17 @@ def reference_of(handler: HandlerSettings) -> Reference:
         value_format=handler.value_format,
         log_context=handler.log_context,
     )
+
+
+def _require_settings(settings: object) -> None:
+    if not isinstance(settings, RuntimeSettings):
+        raise StartFailure.because(
+            StartReason.INVALID_SETTINGS,
+            field="settings",
+            value=f"{settings!r:.200}",
+            remedy=f"is of type {type(settings).__name__}; give RuntimeSettings, such as RuntimeSettings.for_kafka("
+            '"localhost:9092", topics="orders", consumer_group="shop")',
+        )
 
 
 def _handler(settings: RuntimeSettings, given: Handler | Callable[[Any], Any] | type | None) -> Handler:
@@ -214,5 +271,18 @@ def _make(mode: Mode, handler: Handler, settings: RuntimeSettings) -> Engine:
         return ThreadEngine(handler, execution)
     if mode is Mode.PROCESS:
         return ProcessEngine(handler, execution)
-    interval = float(settings.source.kafka.properties.get("max.poll.interval.ms", _DEFAULT_MAX_POLL_INTERVAL_MS))
-    return SingleEngine(handler, execution, max_poll_interval_seconds=interval / 1000)
+    return SingleEngine(handler, execution, max_poll_interval_seconds=_max_poll_interval_ms(settings) / 1000)
+
+
+def _max_poll_interval_ms(settings: RuntimeSettings) -> float:
+    name = "max.poll.interval.ms"
+    given = settings.source.kafka.properties.get(name, _DEFAULT_MAX_POLL_INTERVAL_MS)
+    try:
+        return float(given)
+    except ValueError as error:
+        raise StartFailure.because(
+            StartReason.INVALID_SETTINGS,
+            field=f"spec.source.kafka.properties.{name}",
+            value=given,
+            remedy="must be a number of milliseconds",
+        ) from error

@@ -14,10 +14,12 @@ from confluent_kafka import Message as Delivered
 
 from consumer_runtime.contract.metrics import DeadLetterOutcome
 from consumer_runtime.contract.settings import DeadLetterSettings, KafkaSettings, PayloadMode
+from consumer_runtime.errors import StartFailure
 from consumer_runtime.ledger.offsets import PartitionOffsets
 from consumer_runtime.message import FailureHistory, Message
 from consumer_runtime.sources.certificates import Certificates
-from consumer_runtime.sources.properties import client_properties
+from consumer_runtime.sources.credentials import Credentials
+from consumer_runtime.sources.properties import Properties, client_properties, made
 from consumer_runtime.statistics import Statistics
 
 _FIRST_PAUSE_SECONDS = 0.5
@@ -46,9 +48,11 @@ class DeadLetters:
         self._settings = settings
         self._topic = settings.topic or ""
         self._statistics = statistics
-        self._properties = _properties(kafka)
-        self._producer = Producer(self._properties) if settings.enabled else None
-        self._certificates = Certificates(self._properties)
+        self._kafka = kafka
+        properties = _properties(kafka)
+        self._producer = made(Producer, properties) if settings.enabled else None
+        self._certificates = Certificates(properties, credentials_location=kafka.credentials_location)
+        self._credentials = Credentials(properties, kafka.credentials_location)
         self._held: dict[_Held, None] = {}
         self._waiting: deque[_Held] = deque()
         self._delivered: list[Message] = []
@@ -73,8 +77,7 @@ class DeadLetters:
     def publish(self, message: Message, now: float) -> None:
         """Take a message; it comes back from `tick` once its dead letter is confirmed."""
         self._now = now
-        if self._certificates.changed(now):
-            self._renew()
+        self._look_at_files(self._producer)
         held = _Held(message, self._settings.payload_mode)
         self._held[held] = None
         self._produce(held)
@@ -84,8 +87,7 @@ class DeadLetters:
         if self._producer is None or not self._held:
             return []
         self._now = now
-        if self._certificates.changed(now):
-            self._renew()
+        self._look_at_files(self._producer)
         self._producer.poll(0)
         for _ in range(len(self._waiting)):
             held = self._waiting.popleft()
@@ -108,11 +110,17 @@ class DeadLetters:
         if self._producer is not None:
             self._producer.flush(seconds)
 
+    def _look_at_files(self, producer: Producer | None) -> None:
+        if producer is not None:
+            self._credentials.renew([producer], self._now)
+        if self._certificates.changed(self._now):
+            self._renew()
+
     def _renew(self) -> None:
         """Take a client that has read the new certificates; what the old one does not get confirmed is sent again."""
         try:
-            producer = Producer(self._properties)
-        except KafkaException as error:
+            producer = Producer(_properties(self._kafka))
+        except (KafkaException, StartFailure) as error:
             _log.warning("new certificates cannot be used yet", error=str(error))
             self._certificates.forget()
             return
@@ -187,9 +195,12 @@ def headers(message: Message, payload_mode: PayloadMode) -> list[tuple[str, str 
     return [*message.headers, *((name, str(value).encode()) for name, value in ours.items())]
 
 
-def _properties(kafka: KafkaSettings) -> dict[str, object]:
+def _properties(kafka: KafkaSettings) -> Properties:
     return client_properties(kafka) | {
-        "enable.idempotence": True,
+        # A topic made again knows nothing of the sequence numbers of an idempotent producer, which begin anew: a letter
+        # can be taken for the repeat of another and be confirmed unwritten. Without them it may come twice instead.
+        "enable.idempotence": False,
+        "acks": "all",
         "linger.ms": 5,
         "message.timeout.ms": _DELIVERED_WITHIN_MS,
         # As large as librdkafka allows: what the broker refuses is told by the broker.

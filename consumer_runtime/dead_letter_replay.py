@@ -16,7 +16,7 @@ from consumer_runtime.contract.settings import KafkaSettings, PayloadMode, Runti
 from consumer_runtime.contract.state import StartReason
 from consumer_runtime.errors import StartFailure
 from consumer_runtime.sources.problems import problem
-from consumer_runtime.sources.properties import client_properties
+from consumer_runtime.sources.properties import client_properties, made
 
 HEADERS = (
     "x-error-reason", "x-error-class", "x-retry-attempt", "x-first-failure", "x-last-failure", "x-payload-mode",
@@ -127,9 +127,9 @@ class _Run:
         self._did = Replay()
         reading = {"enable.auto.commit": False, "enable.partition.eof": True, "auto.offset.reset": "earliest"}
         client = client_properties(kafka) | {"log_level": 0}
-        self._letters = Consumer(client | reading | {"group.id": f"{kafka.consumer_group}.replay"})
-        self._originals = Consumer(client | reading | {"group.id": f"{kafka.consumer_group}.replay-originals"})
-        self._producer = Producer(client | {"enable.idempotence": True, "message.timeout.ms": 30_000})
+        self._letters = made(Consumer, client | reading | {"group.id": f"{kafka.consumer_group}.replay"})
+        self._originals = made(Consumer, client | reading | {"group.id": f"{kafka.consumer_group}.replay-originals"})
+        self._producer = made(Producer, client | {"enable.idempotence": True, "message.timeout.ms": 30_000})
         self._partitions_of: dict[str, set[int]] = {}
         self._refused: KafkaError | None = None
 

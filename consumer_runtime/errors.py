@@ -6,13 +6,10 @@ Not here: errors of pydantic, confluent_kafka or the operating system; adapters 
 from typing import TYPE_CHECKING
 
 from consumer_runtime.contract.choices import StartReason
+from consumer_runtime.contract.root import ConsumerError as ConsumerError  # noqa: PLC0414 - re-exported
 
 if TYPE_CHECKING:
     from consumer_runtime.contract.state import StartError
-
-
-class ConsumerError(Exception):
-    """Root of everything that this package raises on purpose."""
 
 
 class StartFailure(ConsumerError):  # noqa: N818 - it is the failure; `error` is what it says
@@ -43,11 +40,14 @@ class RetryAfter(HandlerSignal):
     """Raise it in a handler: run this message again, but not before `seconds` from now. Counts as an attempt."""
 
     def __init__(self, seconds: float, reason: str = "") -> None:
-        """Take the wait in seconds, 0 or more; raises ValueError for a negative one."""
-        if not seconds >= 0:
-            raise ValueError(f"RetryAfter(seconds={seconds!r}) must be 0 or more")
+        """Take the wait in seconds, 0 or more; raises ValueError for what is none."""
+        try:
+            self.seconds = float(seconds)
+        except (TypeError, ValueError):
+            self.seconds = -1.0
+        if not self.seconds >= 0:
+            raise ValueError(f"RetryAfter(seconds={seconds!r}) must be a number of seconds, 0 or more")
         super().__init__(seconds, reason)
-        self.seconds = float(seconds)
         self.reason = reason
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from consumer_runtime.contract.settings import KafkaSettings
 from consumer_runtime.errors import ConsumerError, StartFailure
 from consumer_runtime.sources.problems import problem
-from consumer_runtime.sources.properties import client_properties
+from consumer_runtime.sources.properties import client_properties, made
 
 _ANSWER_SECONDS = 15.0
 Place = tuple[str, int]
@@ -88,7 +88,7 @@ class GroupOffsets:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._admin = AdminClient(client_properties(settings) | {"log_level": 0})
+        self._admin = made(AdminClient, client_properties(settings) | {"log_level": 0})
 
     def stands(self, topics: Iterable[str]) -> list[Stand]:
         """Return where the group stands in every partition of the topics."""

@@ -8,11 +8,13 @@ import functools
 import importlib
 import inspect
 import json
+import os
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -46,9 +48,12 @@ def trivial(handler: _Decorated) -> _Decorated:
 
 
 def batch(size: int) -> Callable[[_Decorated], _Decorated]:
-    """Ask for a list of up to `size` messages in each call, instead of one message. Raises ValueError below 1."""
-    if size < 1:
-        raise ValueError(f"@batch(size={size}) must be at least 1")
+    """Ask for a list of up to `size` messages in each call, instead of one message: `@batch(100)`.
+
+    Raises ValueError for what is no number from 1 on.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"@batch(size={size!r}): the size must be a whole number, at least 1, as in @batch(100)")
 
     def mark(handler: _Decorated) -> _Decorated:
         handler.__batch_size__ = size  # type: ignore[attr-defined]
@@ -153,6 +158,12 @@ def wrap(target: Any, *, name: str | None = None, value_format: ValueFormat = Va
     return replace(make(), another=make, reference=reference)
 
 
+def not_open(name: str, error: BaseException) -> StartFailure:
+    """Return why a worker cannot begin: what the user's `open` raised, with their own part of the traceback."""
+    remedy = f"the handler's open() raised {type(error).__name__}: {error}"
+    return _failure(StartReason.HANDLER_UNSUITABLE, name, remedy, detail=_own_traceback(error))
+
+
 def _reference(target: Any, name: str, value_format: ValueFormat) -> Reference | None:
     """Lambdas, closures and instances made on the fly have no name under which another process finds them."""
     module_name, _, attribute = name.partition(":")
@@ -172,7 +183,8 @@ def _of_class(cls: type, name: str, value_format: ValueFormat) -> Handler:
 def _of_instance(target: Any, name: str, value_format: ValueFormat) -> Handler:
     call = getattr(target, "handle", None) or target
     if not callable(call):
-        remedy = f"{name} is a {type(target).__name__}; name a function, or a class with handle(self, message)"
+        told = f"{target!r:.200} is of type {type(target).__name__}"
+        remedy = f"{told}; give a function, or a class with handle(self, message)"
         raise _failure(StartReason.HANDLER_UNSUITABLE, name, remedy)
     _require_one_argument(call, name)
     marked = (call, target)
@@ -256,14 +268,17 @@ def _failure(
 
 
 def _own_traceback(error: BaseException) -> str:
-    """Return the traceback without our frames and the import machinery's: what the user wrote, and below."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename != __file__ and not _is_import_machinery(frame.filename)]
+    """Return the traceback without our frames and what lies between them: what the user wrote, and below."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_between(frame.filename)]
     return "".join(traceback.format_list(own) + traceback.format_exception_only(error))
 
 
-def _is_import_machinery(filename: str) -> bool:
-    return filename.startswith("<frozen importlib") or filename == importlib.__file__
+def _is_between(filename: str) -> bool:
+    return filename.startswith(_NOT_THEIRS) or _FUTURES in filename
+
+
+_NOT_THEIRS = (str(Path(__file__).parent) + os.sep, "<frozen importlib", str(importlib.__file__))
+_FUTURES = f"{os.sep}concurrent{os.sep}futures{os.sep}"
 
 
 def _decoding(call: Callable[[Any], Any], value_format: ValueFormat, *, is_async: bool) -> Callable[[Any], Any]:

@@ -35,6 +35,7 @@ class Message:
         "assignment",
         "attempt",
         "fetched_at",
+        "follower",
         "headers",
         "history",
         "key",
@@ -71,6 +72,8 @@ class Message:
         """`time.monotonic()` of its poll."""
         self.attempt = attempt
         self.history: FailureHistory | None = None
+        self.follower: Message | None = None
+        """The next of its chain, while an engine has both (`Engine.follows`)."""
 
     @property
     def size_bytes(self) -> int:

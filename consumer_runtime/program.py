@@ -14,13 +14,14 @@ from consumer_runtime import health, logs, secrets, settings_file
 from consumer_runtime.aftermath import Aftermath
 from consumer_runtime.consumer import ParallelConsumer, reference_of
 from consumer_runtime.contract import pod
-from consumer_runtime.contract.settings import LogLevel, RuntimeSettings
+from consumer_runtime.contract.settings import DeadLetterSettings, LogLevel, RuntimeSettings
 from consumer_runtime.contract.state import RuntimeState, StartReason
 from consumer_runtime.errors import StartFailure
 from consumer_runtime.handler import Handler, refer
 from consumer_runtime.http_server import HttpServer
 from consumer_runtime.reload import SettingsWatch
 from consumer_runtime.settings_file import SettingsRejectedError
+from consumer_runtime.sources.properties import require_accepted
 from consumer_runtime.sources.until import Until
 
 _log = structlog.get_logger(__name__)
@@ -55,6 +56,16 @@ def load_handler(settings: RuntimeSettings) -> Handler:
             remedy="is needed and missing: package.module:function",
         )
     return refer(reference_of(settings.handler))
+
+
+def check(path: Path) -> Handler:
+    """Return the handler of a settings file with which one could begin; nothing connects. Raises StartFailure."""
+    settings = load_settings(path)
+    handler = load_handler(settings)
+    without_producer = settings.model_copy(update={"dead_letter": DeadLetterSettings()})
+    ParallelConsumer(without_producer, handler)
+    require_accepted(settings.source.kafka)
+    return handler
 
 
 def run(path: Path) -> None:

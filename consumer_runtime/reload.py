@@ -147,7 +147,7 @@ def differences(before: BaseModel, after: BaseModel, at: _Location = ()) -> list
 def is_hot(location: _Location) -> bool:
     """Return whether a field takes a new value while the consumer runs."""
     match location:
-        case ("generation",) | ("log_level",) | ("retry", *_):
+        case ("generation",) | ("profile",) | ("log_level",) | ("retry", *_):
             return True
         case ("execution", "process", str(name)):
             return _changes_hot(ProcessKnobs, name)

@@ -16,10 +16,11 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
-from consumer_runtime.errors import ConsumerError
+from consumer_runtime.errors import ConsumerError, StartFailure
 from consumer_runtime.handler import Handler
 from consumer_runtime.sources.certificates import Certificates
-from consumer_runtime.sources.properties import restored
+from consumer_runtime.sources.credentials import Credentials
+from consumer_runtime.sources.properties import CREDENTIALS, restored
 
 _POLL_SECONDS = 0.1
 _DEFAULTS = {
@@ -110,9 +111,11 @@ class _ConfirmingProducer:
     """A producer with a thread that serves its confirmations."""
 
     def __init__(self, properties: dict[str, Any]) -> None:
-        self._properties = _DEFAULTS | restored(properties)
-        self._producer = Producer(self._properties)
-        self._certificates = Certificates(properties)
+        self._properties = properties
+        self._producer = self._made()
+        location = properties.get(CREDENTIALS)
+        self._certificates = Certificates(properties, credentials_location=location)
+        self._credentials = Credentials(properties, location)
         self._old: list[Any] = []
         """Clients with certificates of before, until their last confirmation."""
         threading.Thread(target=self._serve, name="results", daemon=True).start()
@@ -136,14 +139,19 @@ class _ConfirmingProducer:
         while True:
             self._producer.poll(_POLL_SECONDS)
             self._old = [old for old in self._old if old.flush(0)]
-            if self._certificates.changed(time.monotonic()):
+            now = time.monotonic()
+            self._credentials.renew([self._producer, *self._old], now)
+            if self._certificates.changed(now):
                 self._renew()
+
+    def _made(self) -> Producer:
+        return Producer(_DEFAULTS | restored(self._properties))
 
     def _renew(self) -> None:
         """From now on results go through a client that has read the new certificates."""
         try:
-            renewed = Producer(self._properties)
-        except KafkaException:  # certificate and key come one by one
+            renewed = self._made()
+        except (KafkaException, StartFailure):  # certificate and key come one by one
             self._certificates.forget()
             return
         self._old.append(self._producer)

@@ -58,6 +58,8 @@ class RetryHeap:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Message]] = []
         self._order = itertools.count()
+        self.size_bytes = 0
+        """Of the values of all that waits."""
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -74,20 +76,25 @@ class RetryHeap:
     def add(self, message: Message, due_at: float) -> None:
         """Let a message wait until then."""
         heapq.heappush(self._heap, (due_at, next(self._order), message))
+        self.size_bytes += len(message.value or b"")
 
     def due(self, now: float) -> list[Message]:
         """Return what is due, earliest first."""
         messages = []
         while self._heap and self._heap[0][0] <= now:
             messages.append(heapq.heappop(self._heap)[2])
-        return messages
+        return self._gone(messages)
 
     def drop(self, assignment: PartitionOffsets) -> list[Message]:
         """Forget the messages of a partition that is given up, and return them."""
         dropped = [each[2] for each in self._heap if each[2].assignment is assignment]
         self._heap = [each for each in self._heap if each[2].assignment is not assignment]
         heapq.heapify(self._heap)
-        return dropped
+        return self._gone(dropped)
+
+    def _gone(self, messages: list[Message]) -> list[Message]:
+        self.size_bytes -= sum(len(each.value or b"") for each in messages)
+        return messages
 
 
 def _resolved(policy: RetryPolicy) -> frozenset[str]:

@@ -1,10 +1,10 @@
 """Credentials and certificates from mounted files into the settings: never from the ConfigMap.
 
-The paths are the contract's (`contract.pod`). Values are never logged; a rotated file is seen by `fingerprint`.
+The paths are the contract's (`contract.pod`). Values are never logged. Not here: seeing files that are replaced
+(`sources.certificates`, `sources.credentials`).
 """
 
 import os
-from hashlib import sha256
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -39,10 +39,13 @@ def with_secrets(settings: RuntimeSettings, mounted: Path) -> RuntimeSettings:
     found = {
         "sasl_username": _text(mounted / _USERNAME),
         "sasl_password": SecretStr(password) if password is not None else None,
+        "credentials_location": _folder(mounted / _USERNAME, mounted / _PASSWORD),
         "ca_location": _location(mounted / _CA),
         "certificate_location": _location(mounted / _CERTIFICATE),
         "key_location": _location(mounted / _KEY),
     }
+    if kafka.sasl_username is not None:
+        del found["credentials_location"]
     filled: dict[str, object] = {
         name: value for name, value in found.items() if value is not None and getattr(kafka, name) is None
     }
@@ -50,15 +53,6 @@ def with_secrets(settings: RuntimeSettings, mounted: Path) -> RuntimeSettings:
         filled["schema_registry"] = _with_login(kafka.schema_registry, mounted)
     source = settings.source.model_copy(update={"kafka": kafka.model_copy(update=filled)})
     return settings.model_copy(update={"source": source})
-
-
-def fingerprint(mounted: Path) -> str:
-    """Return a digest of every mounted secret; another one means that something was rotated."""
-    digest = sha256()
-    for name in (_USERNAME, _PASSWORD, _REGISTRY_USERNAME, _REGISTRY_PASSWORD, _CA, _CERTIFICATE, _KEY):
-        path = mounted / name
-        digest.update(_bytes(path) if path.is_file() else b"\0")
-    return digest.hexdigest()
 
 
 def _with_login(registry: SchemaRegistrySettings, mounted: Path) -> SchemaRegistrySettings:
@@ -71,6 +65,10 @@ def _with_login(registry: SchemaRegistrySettings, mounted: Path) -> SchemaRegist
 def _text(path: Path) -> str | None:
     """A trailing newline is an editor's, not the password's."""
     return _bytes(path).decode().rstrip("\r\n") if path.is_file() else None
+
+
+def _folder(*files: Path) -> str | None:
+    return str(files[0].parent) if all(file.is_file() for file in files) else None
 
 
 def _location(path: Path) -> str | None:

@@ -4,21 +4,26 @@ Bounded against hostile input: size, depth, and no YAML aliases (a few of them c
 watching the file (`reload`), and what the settings mean.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from consumer_runtime.contract.complaints import complaints, joined, shown
 from consumer_runtime.contract.knobs import camel_case
 from consumer_runtime.contract.settings import RuntimeSettings
 from consumer_runtime.contract.state import RejectedSettings, StartReason
 from consumer_runtime.errors import ConsumerError, StartFailure
+from consumer_runtime.profile_workers import with_workers
 
 BYTES_AT_MOST = 1_048_576
 """What a ConfigMap can hold."""
 _DEPTH_AT_MOST = 32
 _IN_THE_RESOURCE = ("source", "handler", "execution", "retry", "dead_letter", "circuit_breaker", "results")
+_KEYED = ("properties", "topics")
+"""What is below is named by users."""
 _SECRETS = (
     ("source", "kafka", "sasl_username"),
     ("source", "kafka", "sasl_password"),
@@ -63,10 +68,10 @@ def parse(content: bytes) -> RuntimeSettings:
     """Return the settings that the bytes state, as YAML (of which JSON is a part). Raises SettingsRejectedError."""
     document = _document(content)
     if not isinstance(document, dict):
-        raise _of_file("must be a mapping with at least `source`", value=_shown(document))
+        raise _of_file("must be a mapping with at least `source`", value=shown(document))
     _refuse_secrets(document)
     try:
-        return RuntimeSettings.model_validate(document)
+        return with_workers(RuntimeSettings.model_validate(document))
     except ValidationError as error:
         raise _first_of(error) from error
 
@@ -74,13 +79,12 @@ def parse(content: bytes) -> RuntimeSettings:
 def field_path(location: tuple[str | int, ...]) -> str:
     """Return a field's path as the custom resource spells it, `spec.execution.maxInFlight`; others as in the file."""
     if not location or location[0] not in _IN_THE_RESOURCE:
-        return _joined(location)
-    return "spec." + _joined(tuple(camel_case(part) if isinstance(part, str) else part for part in location))
-
-
-def _joined(location: tuple[str | int, ...]) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return path.removeprefix(".")
+        return joined(location)
+    spelt = [
+        camel_case(part) if isinstance(part, str) and before not in _KEYED else part
+        for before, part in pairwise(("", *location))
+    ]
+    return "spec." + joined(tuple(spelt))
 
 
 class _Loader(yaml.SafeLoader):
@@ -138,45 +142,14 @@ def _refuse_secrets(document: dict[Any, Any]) -> None:
 
 
 def _first_of(error: ValidationError) -> SettingsRejectedError:
-    errors = error.errors(include_url=False)
-    first = errors[0]
-    path = field_path(first["loc"])
-    if first["type"] == "extra_forbidden":  # as it was written: our spelling of a name that is not ours would mislead
-        path = path.rpartition(".")[0] + "." + str(first["loc"][-1])
-    return SettingsRejectedError(
-        field=path.removeprefix("."), value=_shown(first["input"]), remedy=_remedy(first), others=len(errors) - 1
-    )
-
-
-def _remedy(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return f"there is no such field; {_alternatives(error['loc'])}"
-    if error["type"] == "missing":
-        return "is needed and missing"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
-
-
-def _alternatives(location: tuple[str | int, ...]) -> str:
-    model: Any = RuntimeSettings
-    for part in location[:-1]:
-        model = _model_within(model.model_fields[part].annotation) if isinstance(part, str) else model
-        if model is None:
-            return "take it out"
-    return "allowed are: " + ", ".join(model.model_fields)
-
-
-def _model_within(annotation: Any) -> Any:
-    if hasattr(annotation, "model_fields"):
-        return annotation
-    return next((found for each in getattr(annotation, "__args__", ()) if (found := _model_within(each))), None)
+    found = complaints(error, RuntimeSettings)
+    location, value, remedy = found[0]
+    path = field_path(location)
+    if error.errors()[0]["type"] == "extra_forbidden":  # as it was written: our spelling of it would mislead
+        path = path.rpartition(".")[0] + "." + str(location[-1])
+    return SettingsRejectedError(field=path.removeprefix("."), value=value, remedy=remedy, others=len(found) - 1)
 
 
 def _of_file(remedy: str, *, value: str = "", at: Any = None) -> SettingsRejectedError:
     where = f" (line {at.start_mark.line + 1})" if at is not None else ""
     return SettingsRejectedError(field="settings file", value=value, remedy=remedy + where)
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= _SHOWN_AT_MOST else text[:_SHOWN_AT_MOST] + "..."

@@ -5,8 +5,9 @@ Called by the control loop with what the engine finished. Not here: backoff figu
 """
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from operator import attrgetter
 
 import structlog
 
@@ -15,6 +16,7 @@ from consumer_runtime.dead_letter import DeadLetters
 from consumer_runtime.engines.engine import Failure, FailureKind
 from consumer_runtime.ledger.offsets import PartitionOffsets
 from consumer_runtime.ledger.shards import Shards
+from consumer_runtime.ledger.window import Load
 from consumer_runtime.message import FailureHistory, Message
 from consumer_runtime.retry import Backoff, RetryHeap
 from consumer_runtime.sources.source import Run, Source
@@ -29,6 +31,8 @@ _REASONS = {
 
 BACKOFFS_BESIDE_WINDOW = 200_000
 """Messages that wait for a retry without taking room from the others; about 0.5 KB each beside their values."""
+
+_FETCHED_AT = attrgetter("fetched_at")
 
 _log = structlog.get_logger(__name__)
 
@@ -78,14 +82,14 @@ class Settlement:
         self._statistics = statistics
 
     @property
-    def window_holds(self) -> tuple[int, int]:
-        """Return the messages and bytes that fill the window.
+    def load(self) -> Load:
+        """Return what fills the window.
 
         What waits for a retry counts by its bytes only: many long backoffs, as while a service is away, must not keep
         the others out. The offset map bounds them too, where they lie scattered.
         """
         beside = min(len(self.retries), BACKOFFS_BESIDE_WINDOW)
-        return self.holdings.messages - beside, self.holdings.size_bytes
+        return Load(self.holdings.messages - beside, self.holdings.size_bytes, self.retries.size_bytes)
 
     def succeeded(self, messages: list[Message], now: float) -> None:
         """Finish messages whose handler returned."""
@@ -209,16 +213,8 @@ def _remember(failure: Failure, now: float, wall: float) -> None:
 
 
 def _observe_since_fetched(histogram: Histogram, messages: list[Message], now: float) -> None:
-    """Observe by stretches of messages that one poll brought: they share their time object."""
-    fetched_at, count = now, 0
-    for message in messages:
-        if message.fetched_at is fetched_at:
-            count += 1
-            continue
-        if count:
-            histogram.observe(now - fetched_at, count)
-        fetched_at, count = message.fetched_at, 1
-    if count:
+    """Observe together what one poll brought: few times in many messages, in whichever order they finished."""
+    for fetched_at, count in Counter(map(_FETCHED_AT, messages)).items():
         histogram.observe(now - fetched_at, count)
 
 

@@ -38,6 +38,9 @@ _NOT_WITH_KIP_848 = (
     "session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "group.protocol.type",
 )  # fmt: skip
 
+_REPORTS = "statistics.interval.ms"
+_REPORTS_AT_MOST_MS = 15_000
+
 
 def refused() -> dict[str, tuple[str, ...]]:
     """Return every property that may not be passed through, by what to say to a person who wrote it in the resource."""
@@ -68,7 +71,23 @@ def refusal(name: str) -> str | None:
 def problems(properties: Mapping[str, Value]) -> list[str]:
     """Return a sentence for each property that is refused, alone or together with others."""
     alone = [f"{name}: {reason}" for name in properties if (reason := refusal(name))]
-    if str(properties.get("group.protocol", "classic")).lower() != "consumer":
+    if not is_kip_848(properties):
         return alone
-    together = [name for name in _NOT_WITH_KIP_848 if name in properties]
-    return alone + [f"{name}: the broker decides it with group.protocol=consumer; leave it out" for name in together]
+    together = [
+        f"{name}: the broker decides it with group.protocol=consumer; leave it out"
+        for name in _NOT_WITH_KIP_848
+        if name in properties
+    ]
+    return alone + together + _reports_too_rare(properties.get(_REPORTS))
+
+
+def is_kip_848(properties: Mapping[str, Value]) -> bool:
+    """Return whether the group's members are managed by the broker (KIP-848)."""
+    return str(properties.get("group.protocol", "classic")).lower() == "consumer"
+
+
+def _reports_too_rare(interval: Value | None) -> list[str]:
+    if interval is None or (str(interval).isdigit() and 1 <= int(interval) <= _REPORTS_AT_MOST_MS):
+        return []
+    why = "with group.protocol=consumer: by these reports the runtime notices that brokers are silent"
+    return [f"{_REPORTS}: must be 1 to {_REPORTS_AT_MOST_MS} {why}"]

@@ -4,15 +4,29 @@ The shape mirrors the custom resource: each name is the snake_case of the CRD's 
 a file or knows Kafka; `consumer_runtime.reload` reads, `consumer_runtime.sources.kafka` translates.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)  # fmt: skip
 
+from consumer_runtime.contract import profiles
 from consumer_runtime.contract import properties as librdkafka
 from consumer_runtime.contract.choices import Mode as Mode  # noqa: PLC0414 - re-exported
 from consumer_runtime.contract.choices import ValueFormat as ValueFormat  # noqa: PLC0414 - re-exported
+from consumer_runtime.contract.complaints import Complaint, InvalidSettingsError, complaints, shown
 from consumer_runtime.contract.knobs import Knobs, ProcessKnobs
+from consumer_runtime.contract.profiles import Profile
 
 Name = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[a-zA-Z0-9._-]+$")]
 """A Kafka topic's name: the broker allows these characters and 249 of them (Kafka, `Topic.validate`)."""
@@ -20,6 +34,17 @@ Name = Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[a-zA-Z0-9.
 
 Entrypoint = Annotated[str, Field(max_length=512, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
 """`package.module:attribute` of the user's own code."""
+
+
+def _require_address(value: str) -> str:
+    if not _ADDRESS.match(value):
+        raise ValueError("must be host:port, such as kafka:9092 or [::1]:9092")
+    return value
+
+
+_ADDRESS = re.compile(r"^([A-Z_]+://)?(\[[0-9A-Fa-f:.%]+\]|[^\s\[\]:/,@]+)(:\d{1,5})?$")
+"""As librdkafka reads it: a protocol may go before it, the port is 9092 where it is left out."""
+Broker = Annotated[str, AfterValidator(_require_address)]
 
 
 class Settings(BaseModel):
@@ -90,7 +115,7 @@ class SchemaRegistrySettings(Settings):
 class KafkaSettings(Settings):
     """Where messages come from."""
 
-    bootstrap_servers: Annotated[list[str], Field(min_length=1, max_length=32)]
+    bootstrap_servers: Annotated[list[Broker], Field(min_length=1, max_length=32)]
     """Brokers as `host:port`."""
     topics: Annotated[list[Name], Field(max_length=64)] = []
     """Topics to consume; this or `topic_pattern`."""
@@ -108,6 +133,9 @@ class KafkaSettings(Settings):
     """Only for library users; a pod reads it from a mounted Secret (`contract.pod`)."""
     sasl_password: SecretStr | None = None
     """Only for library users; a pod reads it from a mounted Secret (`contract.pod`)."""
+    credentials_location: str | None = None
+    """A folder with the files `username` and `password`, in place of those; read again when they change. A pod's is
+    mounted (`contract.pod`)."""
     oauth_token: Entrypoint | None = None
     """For OAUTHBEARER: a function that returns (token, expiry in seconds since the epoch)."""
     ca_location: str | None = None
@@ -271,6 +299,8 @@ class RuntimeSettings(Settings):
     source: SourceSettings
     handler: HandlerSettings | None = None
     """None for a library user who passes a callable."""
+    profile: Profile = Profile.NONE
+    """Fills what `execution` and `retry` leave out; the operator leaves it at None and states all."""
     execution: ExecutionSettings = ExecutionSettings()
     retry: RetrySettings = RetrySettings()
     dead_letter: DeadLetterSettings = DeadLetterSettings()
@@ -280,6 +310,13 @@ class RuntimeSettings(Settings):
     """None: what the handler returns is ignored."""
     http: HttpSettings = HttpSettings()
     log_level: LogLevel = LogLevel.INFO
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_from_profile(cls, document: Any) -> Any:
+        if not isinstance(document, dict) or document.get("profile") not in list(Profile):
+            return document
+        return profiles.filled(document, Profile(document["profile"]))
 
     @field_validator("handler", mode="after")
     @classmethod
@@ -291,10 +328,30 @@ class RuntimeSettings(Settings):
         return value
 
     @classmethod
-    def for_kafka(cls, bootstrap_servers: str, *, topics: list[str], consumer_group: str, **sections: Any) -> Self:
-        """Return settings from what a Kafka user knows; `sections` are the other fields of this model.
+    def for_kafka(
+        cls, bootstrap_servers: str | list[str], *, consumer_group: str, topics: str | list[str] = "", **fields: Any
+    ) -> Self:
+        """Return settings from what a Kafka user knows; `fields` are others of KafkaSettings and of this model.
 
-        Raises pydantic's ValidationError, which names each field, its value and what is allowed.
+            RuntimeSettings.for_kafka(
+                "localhost:9092", topics="orders", consumer_group="shop",
+                auto_offset_reset="latest", properties={"client.rack": "a"}, execution={"mode": "thread"},
+            )
+
+        Raises InvalidSettingsError, which names each field, its value and what is allowed.
         """
-        kafka = {"bootstrap_servers": bootstrap_servers.split(","), "topics": topics, "consumer_group": consumer_group}
-        return cls.model_validate({"source": {"kafka": kafka}, **sections})
+        if "source" in fields:
+            told = "is made from the other arguments: give its fields themselves, such as properties={...}"
+            raise InvalidSettingsError([Complaint(("source",), shown(fields["source"]), told)])
+        servers, topics = _listed(bootstrap_servers), _listed(topics)
+        kafka = {"bootstrap_servers": servers, "topics": topics, "consumer_group": consumer_group}
+        kafka |= {name: fields.pop(name) for name in KafkaSettings.model_fields.keys() & fields.keys()}
+        try:
+            return cls.model_validate(fields | {"source": {"kafka": kafka}})
+        except ValidationError as error:
+            raise InvalidSettingsError(complaints(error, cls)) from error
+
+
+def _listed(names: Any) -> Any:
+    """Take `a, b` for a list too; what is no text is left to validation."""
+    return [name for each in names.split(",") if (name := each.strip())] if isinstance(names, str) else names

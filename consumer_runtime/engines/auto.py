@@ -79,6 +79,9 @@ def choose(measured: Measured, *, can_import: bool) -> Choice:
 class AutoEngine:
     """Measures, chooses, and hands everything on. It keeps order once an engine is in place that does."""
 
+    follows = 0
+    """It measures single calls, and never chooses async."""
+
     def __init__(
         self, handler: Handler, execution: ExecutionSettings, *, make: Callable[[Mode, Handler], Engine]
     ) -> None:

@@ -63,6 +63,9 @@ class Completions:
     """Never attempted, in order: handed back because an earlier message of their shard failed (`keeps_order` engines),
     because their worker died before it came to them, because their assignment was closed, or because their shard has as
     much with the engine as one may (`crowds`)."""
+    followers: int = 0
+    """Members of chains, but for their first, that have begun or were bounced: no call more than before began with
+    them, or none at all."""
 
 
 @dataclass(slots=True)
@@ -90,6 +93,11 @@ class Engine(Protocol):
     next submit of that shard (the retry, once it is due) opens it again. Null keys under ordering `key`, and all
     messages under `unordered`, belong to no shard.
 
+    An engine of the first kind may take chains (`follows`): a submitted message and, by `Message.follower`, those of
+    its shard after it. It begins each once the one before has succeeded, so that all of a chain are one call at once.
+    When a message fails, or its partition is given up, those after it are no chain any more and come back as `bounced`,
+    as above.
+
     An attempt past its timeout that cannot be interrupted (a hung thread, a coroutine that swallows its cancellation)
     is not completed at all until it returns, since it may still write: `trouble` tells of it. If it returns after all,
     its outcome is what it says.
@@ -102,6 +110,10 @@ class Engine(Protocol):
     @property
     def crowds(self) -> "Crowds | None":
         """Return the shards that have as much with the engine as one may; None unless it keeps order."""
+
+    @property
+    def follows(self) -> int:
+        """Return how many messages may follow one of their shard in a chain; 0 of an engine that takes none."""
 
     def start(self) -> None:
         """Start workers and open handlers; raises StartFailure when the handler's `open` fails."""

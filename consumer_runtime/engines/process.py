@@ -45,6 +45,7 @@ class ProcessEngine:
     """Keeps a pool of worker processes busy."""
 
     keeps_order = True
+    follows = 0
 
     def __init__(self, handler: Handler, execution: ExecutionSettings) -> None:
         """Raises StartFailure when workers could not import the handler."""

@@ -13,16 +13,16 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consumer_runtime import handler as user
 from consumer_runtime import user_metrics
-from consumer_runtime.contract.choices import StartReason, ValueFormat
+from consumer_runtime.contract.choices import ValueFormat
 from consumer_runtime.contract.metrics import LATENCY_BUCKETS
 from consumer_runtime.engines import process_logs
+from consumer_runtime.engines.awaiting import waited_for
 from consumer_runtime.engines.failures import raised
 from consumer_runtime.engines.process_cell import Cell
 from consumer_runtime.engines.process_channel import Frames, frame
@@ -38,10 +38,15 @@ _ANSWER_AFTER_SECONDS = 0.02
 """Results wait no longer than this, or the end of their frame, so that short calls share an answer."""
 _READ_BYTES = 262_144
 _SET_PARENT_DEATH_SIGNAL = 1
+_MMAP_THRESHOLD = -3
+_LARGE_BYTES = 262_144
+"""Of a block of memory that is the kernel's again once it is freed."""
 
 Raw = tuple[Any, ...]
 """The leading arguments of `Message`."""
 Shard = bytes | tuple[str, int] | None
+Plain = tuple[Any, ...]
+"""The fields of `failures.Raised`, as marshal takes them."""
 
 
 class Order(NamedTuple):
@@ -160,7 +165,7 @@ class Worker:
             try:
                 self._hook(handler.open)
             except BaseException as error:  # the user's code may raise anything, SystemExit too
-                raise _open_failed(handler.name, error) from error
+                raise user.not_open(handler.name, error) from error
         return handler
 
     def _hook(self, hook: Callable[[], object]) -> None:
@@ -172,7 +177,7 @@ class Worker:
                 loop.close()
 
     def _serve(self, handler: user.Handler) -> None:
-        call = self._awaiting(handler.call) if handler.is_async else handler.call
+        call = handler.call if self._loop is None else waited_for(handler.call, self._loop.run_until_complete)
         while chunk := self._channel.recv(_READ_BYTES):
             for opened, messages, log_level in self._frames.feed(chunk):
                 self._passed_over.difference_update(opened)
@@ -181,15 +186,6 @@ class Worker:
                     self._run_batches(call, messages, handler.batch_size)
                 else:
                     self._run_each(call, messages)
-
-    def _awaiting(self, call: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Any]:
-        loop = self._loop
-        assert loop is not None  # noqa: S101 - made by _open for every async handler
-
-        async def awaited(argument: Any) -> None:
-            await call(argument)
-
-        return lambda argument: loop.run_until_complete(awaited(argument))
 
     def _run_each(self, call: Callable[[Message], Any], messages: list[Raw]) -> None:
         """Run one message per call. The hot path: locals, one clock reading a message, no call of ours."""
@@ -201,21 +197,21 @@ class Worker:
                 index += 1
                 continue
             begin(index, started_at)
-            error: BaseException | None = None
+            cause: Plain | None = None
             try:
                 call(Message(*raw))
-            except BaseException as raised_error:  # noqa: BLE001 - the user's code may raise anything, SystemExit too
-                error = raised_error
+            except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, SystemExit too
+                cause = self._cause(error)
             if self._is_fork:
-                _leave_fork(error)
+                _leave_fork(None)
             now = clock()
             seconds = now - started_at
             buckets[0 if seconds <= shortest else bisect_left(LATENCY_BUCKETS, seconds)] += 1
             self._busy += seconds
             index += 1
-            if error is not None:
+            if cause is not None:
                 passed_over.add(self._shard(raw))
-                self._answer(index, _failed(index - 1, 1, error, started_at, now))
+                self._answer(index, Failed(index - 1, 1, cause, started_at, now))
                 now = clock()
             elif now - self._answered_at > _ANSWER_AFTER_SECONDS:
                 self._answer(index)
@@ -241,19 +237,29 @@ class Worker:
     def _call_batch(
         self, call: Callable[[list[Message]], Any], batch: list[Raw], first: int, width: int, started_at: float
     ) -> Failed | None:
-        error: BaseException | None = None
+        cause: Plain | None = None
         try:
             call([Message(*raw) for raw in batch])
-        except BaseException as raised_error:  # noqa: BLE001 - the user's code may raise anything, SystemExit too
-            error = raised_error
+        except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, SystemExit too
+            cause = self._cause(error)
         if self._is_fork:
-            _leave_fork(error)
+            _leave_fork(None)
         now = time.monotonic()
         self._buckets[bisect_left(LATENCY_BUCKETS, now - started_at)] += len(batch)
-        if error is None:
+        if cause is None:
             return None
         self._passed_over.update(self._shard(raw) for raw in batch)
-        return _failed(first, width, error, started_at, now)
+        return Failed(first, width, cause, started_at, now)
+
+    def _cause(self, error: BaseException) -> Plain:
+        """Return what is kept of an exception.
+
+        No caller binds one beyond its `except`: the traceback has the caller's frame, and the two would keep each
+        other, with the message, until the next collection of cycles.
+        """
+        if self._is_fork:
+            _leave_fork(error)
+        return _plain(error)
 
     def _shard(self, raw: Raw) -> Shard:
         """Return what the parent holds for the shard (`process_routing`); None never fails as a shard."""
@@ -301,21 +307,10 @@ def _new_loop() -> "asyncio.AbstractEventLoop":
     return loop
 
 
-def _failed(index: int, width: int, error: BaseException, started_at: float, finished_at: float) -> Failed:
-    return Failed(index, width, _plain(error), started_at, finished_at)
-
-
-def _plain(error: BaseException) -> tuple[Any, ...]:
+def _plain(error: BaseException) -> Plain:
     """Return `failures.Raised` with the kind as a plain string, since marshal takes no enum."""
     kind, classes, text, retry_after_seconds = raised(error)
     return kind.value, tuple(map(spelled_for_parent, classes)), text, retry_after_seconds
-
-
-def _open_failed(name: str, error: BaseException) -> StartFailure:
-    remedy = f"the handler's open() raised {type(error).__name__}: {error}"
-    detail = "".join(traceback.format_exception(error))
-    field = "spec.handler.entrypoint"
-    return StartFailure.because(StartReason.HANDLER_UNSUITABLE, field=field, value=name, remedy=remedy, detail=detail)
 
 
 def _leave_fork(error: BaseException | None) -> None:
@@ -333,10 +328,21 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
+def _give_large_values_back() -> None:
+    """Keep glibc from moving its threshold after the first large value.
+
+    It would put the next ones on the heap, where small objects between them hold the space: 24 MB instead of 17 after a
+    thousand values of 1 MB.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
 def main(channel_descriptor: int, cell_descriptor: int, parent: int) -> None:
     """Run a worker over two inherited descriptors. SIGINT is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
+    _give_large_values_back()
     if os.getppid() != parent:
         return
     for descriptor in (channel_descriptor, cell_descriptor):

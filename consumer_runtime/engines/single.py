@@ -17,11 +17,10 @@ from typing import Any
 import structlog
 
 from consumer_runtime.contract.settings import ExecutionSettings
-from consumer_runtime.contract.state import StartReason
+from consumer_runtime.engines.awaiting import waited_for
 from consumer_runtime.engines.engine import Completions, EngineStatistics
 from consumer_runtime.engines.failures import failure, raised
-from consumer_runtime.errors import StartFailure
-from consumer_runtime.handler import Handler
+from consumer_runtime.handler import Handler, not_open
 from consumer_runtime.message import Message
 
 _TURN_SECONDS = 0.05
@@ -38,6 +37,7 @@ class SingleEngine:
 
     keeps_order = False
     crowds = None
+    follows = 0
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class SingleEngine:
         """Open the handler, and watch."""
         if self._handler.is_async:
             self._runner = asyncio.Runner()
-            self._call = self._call_async
+            self._call = waited_for(self._handler.call, self._runner.run)
         self._hook(self._handler.open, "open")
         self._watchdog.start()
 
@@ -164,10 +164,6 @@ class SingleEngine:
             return 0
         return min(max(self._handler.batch_size, 1), len(messages) - done)
 
-    def _call_async(self, argument: Any) -> Any:
-        runner = self._runner
-        return runner.run(self._handler.call(argument)) if runner is not None else None
-
     def _begin(self, iterator: Iterator[Any], now: float) -> None:
         self._iterator = iterator
         self._started_at = now
@@ -196,10 +192,7 @@ class SingleEngine:
             if name == "close":
                 _log.exception("the handler's close failed", handler=self._handler.name)
                 return
-            remedy = f"the handler's {name}() raised {type(error).__name__}: {error}"
-            raise StartFailure.because(
-                StartReason.HANDLER_UNSUITABLE, field="spec.handler.entrypoint", value=self._handler.name, remedy=remedy
-            ) from error
+            raise not_open(self._handler.name, error) from error
 
     def _watch(self) -> None:
         """Notice a message that does not come to its end: the iterator over the batch stands still."""

@@ -5,9 +5,7 @@ timeout cannot be interrupted: it is reported, another thread takes its place, a
 returns, since it may still write. Not here: order (the control loop submits one message of a shard at a time).
 """
 
-import sys
 import time
-import traceback
 from collections import deque
 from queue import Empty, SimpleQueue
 
@@ -17,9 +15,10 @@ from consumer_runtime.contract.choices import StartReason
 from consumer_runtime.contract.settings import ExecutionSettings
 from consumer_runtime.engines.engine import Completions, EngineStatistics
 from consumer_runtime.engines.failures import failure
+from consumer_runtime.engines.stacks import stack_of
 from consumer_runtime.engines.thread_slot import Outcome, Slot
 from consumer_runtime.errors import StartFailure
-from consumer_runtime.handler import Handler
+from consumer_runtime.handler import Handler, not_open
 from consumer_runtime.message import Message
 
 HUNG_SECONDS_AT_MOST = 120.0
@@ -29,7 +28,6 @@ _LOOK_SECONDS = 0.05
 _OPEN_SECONDS_AT_MOST = 300.0
 _FAILED_OPENS_AT_MOST = 5
 _REOPEN_SECONDS, _REOPEN_SECONDS_AT_MOST = 0.1, 5.0
-_STACK_FRAMES = 12
 _WORTH_WAKING_SECONDS = 0.0001
 """Work that is done sooner is left to threads that are awake: waking one takes about as long."""
 _SMOOTHING = 0.3
@@ -43,6 +41,7 @@ class ThreadEngine:
 
     keeps_order = False
     crowds = None
+    follows = 0
 
     def __init__(self, handler: Handler, execution: ExecutionSettings) -> None:
         self._handler = handler
@@ -238,8 +237,6 @@ class ThreadEngine:
         call = slot.call
         if call is None:
             return
-        frame = sys._current_frames().get(slot.thread.ident or 0)  # noqa: SLF001 - the documented way to see a stack
-        stack = "".join(traceback.format_stack(frame)[-_STACK_FRAMES:]) if frame is not None else ""
         message = call.messages[0]
         _log.error(
             "a handler call is overdue; its thread is replaced, its key waits",
@@ -247,17 +244,17 @@ class ThreadEngine:
             partition=message.partition,
             offset=message.offset,
             seconds=round(now - call.started_at, 1),
-            stack=stack,
+            stack=stack_of(slot.thread),
         )
 
     def _not_open(self, error: BaseException | None) -> StartFailure:
-        told = f"raised {type(error).__name__}: {error}" if error else f"took over {_OPEN_SECONDS_AT_MOST:g} s"
+        if error is not None:
+            return not_open(self._handler.name, error)
         return StartFailure.because(
             StartReason.HANDLER_UNSUITABLE,
             field="spec.handler.entrypoint",
             value=self._handler.name,
-            remedy=f"the handler's open() {told}",
-            detail="".join(traceback.format_exception(error)) if error else "",
+            remedy=f"the handler's open() took over {_OPEN_SECONDS_AT_MOST:g} s",
         )
 
 

@@ -10,10 +10,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
+from consumer_runtime.engines.awaiting import waited_for
 from consumer_runtime.engines.failures import Raised, raised
 from consumer_runtime.handler import Handler
 from consumer_runtime.message import Message
@@ -146,7 +147,7 @@ class Slot:
     def _open(self) -> None:
         if self._handler.is_async:
             self._runner = asyncio.Runner()
-            self._invoke = self._await_call
+            self._invoke = waited_for(self._handler.call, self._runner.run)
         if self._handler.open is not None:
             self._hook(self._handler.open)
 
@@ -163,9 +164,6 @@ class Slot:
         result = hook()
         if isinstance(result, Awaitable):
             self._await(result)
-
-    def _await_call(self, argument: Any) -> None:
-        self._await(self._handler.call(argument))
 
     def _await(self, result: Awaitable[object]) -> None:
         async def awaited() -> None:

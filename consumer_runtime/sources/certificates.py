@@ -1,49 +1,24 @@
-"""Certificates that are replaced while clients run: librdkafka reads them once, so whoever owns a client makes another.
+"""What librdkafka reads once, when a client is made: whoever owns a client makes another when it is replaced.
 
-A kubelet swaps a symlink when a Secret changes, and cert-manager writes anew weeks before the end: connections that
-exist go on, so there is no hurry. Not here: making clients (`kafka`, `dead_letter`, `results`).
+Certificates, and with OpenID Connect the client's id and secret. A kubelet swaps a symlink when a Secret changes, and
+cert-manager writes anew weeks before the end: connections that exist go on, so there is no hurry. Not here: making
+clients (`kafka`, `dead_letter`, `results`), passwords (`credentials`).
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-LOOK_SECONDS = 2.0
+from consumer_runtime.sources.credentials import files, is_client_secret
+from consumer_runtime.sources.watched import Watched
+
 _NAMES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
-_Identity = tuple[tuple[int, int, int] | None, ...]
 
 
-class Certificates:
-    """The files that a client's properties name, looked at every two seconds."""
+class Certificates(Watched):
+    """The files that a client's properties name."""
 
-    def __init__(self, properties: Mapping[str, Any]) -> None:
-        """Take the properties; without files in them nothing ever changes."""
-        self._files = [Path(properties[name]) for name in _NAMES if properties.get(name)]
-        self._seen = self._identity()
-        self._looked_at = 0.0
-
-    def changed(self, now: float) -> bool:
-        """Return whether they changed since the last change that was told; all of them have to be there."""
-        if not self._files or now - self._looked_at < LOOK_SECONDS:
-            return False
-        self._looked_at = now
-        identity = self._identity()
-        if identity == self._seen or None in identity:
-            return False
-        self._seen = identity
-        return True
-
-    def forget(self) -> None:
-        """Tell the change again, since nothing could be made of it yet: key and certificate come one by one."""
-        self._seen = ()
-
-    def _identity(self) -> _Identity:
-        return tuple(map(_of, self._files))
-
-
-def _of(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    def __init__(self, properties: Mapping[str, Any], *, credentials_location: str | None = None) -> None:
+        """Take the properties, and the folder with the login if there is one."""
+        named = [Path(properties[name]) for name in _NAMES if properties.get(name)]
+        super().__init__(named + (files(credentials_location) if is_client_secret(properties) else []))

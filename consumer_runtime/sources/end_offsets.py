@@ -80,6 +80,7 @@ class EndOffsets:
                 self.earliest = self._listed(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         except (KafkaException, TimeoutError) as error:
             _log.debug("end offsets not known", error=str(error))
+            self._look_for_leaders()
             return
         self.latest = found
         self.answered_at = asked_at
@@ -89,6 +90,17 @@ class EndOffsets:
         wanted = {TopicPartition(*each): spec for each in partitions}
         answers = self._admin.list_offsets(wanted, isolation_level=self._isolation, request_timeout=_TIMEOUT_SECONDS)
         return {(at.topic, at.partition): future.result(_TIMEOUT_SECONDS).offset for at, future in answers.items()}
+
+    def _look_for_leaders(self) -> None:
+        """Have the client learn them anew: it would go by what it knew, or did not know, for minutes.
+
+        After a leader was away it says FENCED_LEADER_EPOCH, or that there is none. By the list of all topics, since a
+        question about one may make it where brokers do that.
+        """
+        try:
+            self._admin.list_topics(timeout=_TIMEOUT_SECONDS)
+        except KafkaException as error:
+            _log.debug("leaders not known", error=str(error))
 
     def _ask_for_anything(self, asked_at: float) -> None:
         """Ask only while in doubt: the list of all topics is long in large clusters."""

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 
+from consumer_runtime.contract.properties import is_kip_848
 from consumer_runtime.contract.settings import KafkaSettings
 from consumer_runtime.contract.state import StartError, StartReason
 from consumer_runtime.errors import StartFailure
@@ -27,20 +28,23 @@ from consumer_runtime.message import Message
 from consumer_runtime.sources.certificates import Certificates
 from consumer_runtime.sources.client_log import ClientLog
 from consumer_runtime.sources.commits import Commits
+from consumer_runtime.sources.coordinator import Coordinator, session_seconds
+from consumer_runtime.sources.credentials import Credentials
 from consumer_runtime.sources.end_offsets import EndOffsets, tell_deleted
 from consumer_runtime.sources.leaving import leave
 from consumer_runtime.sources.preflight import Preflight
-from consumer_runtime.sources.problems import is_over, problem, reason_of
+from consumer_runtime.sources.problems import is_over, problem, reason_of, silent_coordinator
 from consumer_runtime.sources.properties import (
     Properties,
     client_properties,
     consumer_properties,
     invalid_property,
     is_incremental,
+    made,
 )
 from consumer_runtime.sources.rebalance import Rebalance
 from consumer_runtime.sources.source import Fetched, Listener, Run
-from consumer_runtime.sources.stall import STALLED_AFTER_SECONDS, StallWatch
+from consumer_runtime.sources.stall import STALLED_AFTER_SECONDS, StallWatch, fetch_anew
 from consumer_runtime.sources.until import Until
 from consumer_runtime.statistics import Statistics
 
@@ -86,8 +90,11 @@ class KafkaSource:
         self._only_topic = settings.topics[0] if len(settings.topics) == 1 else None
         self._paused: set[PartitionOffsets] = set()
         self._stalls = StallWatch()
-        self._certificates = Certificates(self._properties)
+        self._certificates = Certificates(self._properties, credentials_location=settings.credentials_location)
+        self._credentials = Credentials(self._properties, settings.credentials_location)
+        self._coordinator = Coordinator(float("inf"), 0)
         self._consumer: Consumer | None = None
+        self._admin: AdminClient | None = None
         self._rebalance: Rebalance | None = None
         self._end_offsets: EndOffsets | None = None
 
@@ -107,20 +114,34 @@ class KafkaSource:
             events=self._events,
         )
         self.assignments = self._rebalance.assignments
+        if is_kip_848(self._properties):
+            session = session_seconds(admin, self._settings.consumer_group)
+            self._coordinator = Coordinator(session, int(self._properties["statistics.interval.ms"]) / 1000)
         self._join(self._rebalance, consumer, admin)
 
     def _join(self, rebalance: Rebalance, consumer: Consumer, admin: AdminClient) -> None:
         committed_only = self._properties.get("isolation.level", "read_committed") == "read_committed"
+        self._admin = admin
         self._end_offsets = EndOffsets(admin, lambda: tuple(self.assignments), is_committed_only=committed_only)
         self._end_offsets.start()
-        rebalance.on_change = self._end_offsets.ask_soon
+        rebalance.on_change = self._assigned
         topics = [self._settings.topic_pattern] if self._settings.topic_pattern else self._settings.topics
         consumer.subscribe(topics, on_assign=rebalance.assign, on_revoke=rebalance.revoke, on_lost=rebalance.lose)
+
+    def _assigned(self) -> None:
+        if self._end_offsets is not None:
+            self._end_offsets.ask_soon()
+        self._coordinator.answered()
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether messages may be begun: not once the group may have given all partitions to others."""
+        return not self._coordinator.is_silent
 
     def preflight(self, admin: AdminClient | None = None) -> Preflight:
         """Return checks against this source's brokers."""
         return Preflight(
-            admin or AdminClient(self._admin_properties() | {"log_level": 0}),  # each request says how it failed
+            admin or made(AdminClient, self._admin_properties() | {"log_level": 0}),  # each request says how it failed
             self._settings,
             refused_login=self._serve_callbacks,
             report=self._report,
@@ -171,7 +192,7 @@ class KafkaSource:
     def tick(self, now: float) -> None:
         """Commit what is due, fetch anew what stalls, and see whether a problem is over."""
         consumer = self._require_consumer()
-        self._commits.tick(consumer, list(self.assignments.values()), now)
+        self._commits.tick(consumer, self.assignments.values(), now)
         if self._until is not None and self._until.is_done(self.assignments.values()):
             self._on_done()
         if self._end_offsets is None:
@@ -183,9 +204,10 @@ class KafkaSource:
             self._earliest = self._end_offsets.earliest
             tell_deleted(self.assignments.values(), self._earliest)
         if now - self._end_offsets.answered_at < STALLED_AFTER_SECONDS:
-            fetched = [each for each in self.assignments.values() if each not in self._paused]
+            fetched = (each for each in self.assignments.values() if each not in self._paused)
             for each in self._stalls.stalled(fetched, self._end_offsets.latest, now):
-                _fetch_anew(consumer, each)
+                fetch_anew(consumer, each)
+        self._credentials.renew((consumer, self._admin), now)
         if self._rebalance is not None and self._certificates.changed(now):
             self._renew(self._rebalance, now)
 
@@ -195,6 +217,7 @@ class KafkaSource:
         Static members keep their partitions by that, and dynamic ones cost the group a rebalance.
         """
         try:
+            self._properties = consumer_properties(self._settings)
             consumer, admin = self._clients()
         except StartFailure as failure:
             _log.warning("new certificates cannot be used yet", error=failure.error.remedy)
@@ -358,23 +381,16 @@ class KafkaSource:
             _log.warning("Kafka client", error=error.name(), text=error.str())
 
     def _on_statistics(self, report: str) -> None:
-        self._statistics.librdkafka = json.loads(report)
+        told = self._statistics.librdkafka = json.loads(report)
+        self._coordinator.report(told)
+        if not self.may_begin:
+            self._report(silent_coordinator(self._settings))
 
     def _report(self, found: StartError | None) -> None:
         self.problem = found
         self._problem_at = time.monotonic()
         if found is not None and self._end_offsets is not None:
             self._end_offsets.doubt()
-
-
-def _fetch_anew(consumer: Consumer, assignment: PartitionOffsets) -> None:
-    """Also resume it: a pause that the client keeps and we do not know of is one way of standing still."""
-    at = TopicPartition(assignment.topic, assignment.partition, assignment.arrived)
-    try:
-        consumer.resume([at])
-        consumer.seek(at)
-    except KafkaException as error:  # not being fetched at all just now, such as in the middle of a rebalance
-        _log.warning("not fetched anew", topic=assignment.topic, partition=assignment.partition, error=str(error))
 
 
 def _partitions(assignments: list[PartitionOffsets]) -> list[TopicPartition]:

@@ -55,6 +55,17 @@ def problem(error: KafkaError, settings: KafkaSettings, *, value: str = "") -> S
     )
 
 
+def silent_coordinator(settings: KafkaSettings) -> StartError:
+    """Return the problem of a group whose coordinator has not been heard for a session's time."""
+    return StartError(
+        reason=StartReason.BROKER_UNREACHABLE,
+        field=_FIELDS[StartReason.BROKER_UNREACHABLE],
+        value=_value(StartReason.BROKER_UNREACHABLE, settings)[:1024],
+        remedy="the group's coordinator has been silent for so long that other members may have the partitions; "
+        "nothing new is begun until it answers: check the network, and whether the brokers run",
+    )
+
+
 def _value(reason: StartReason, settings: KafkaSettings) -> str:
     if reason is StartReason.BROKER_UNREACHABLE:
         return ",".join(settings.bootstrap_servers)

@@ -49,6 +49,10 @@ class Source(Protocol):
     assignments: dict[tuple[str, int], PartitionOffsets]
     """Assigned partitions by topic and partition."""
 
+    @property
+    def may_begin(self) -> bool:
+        """Whether messages may be begun: not once somebody else may have been given all of them."""
+
     def start(self, listener: Listener) -> None:
         """Connect and join the group; raises StartFailure for what only a change of settings can mend."""
 

@@ -7,6 +7,7 @@ Not here: watermarks that stand still because of a handler (`gauges`).
 from collections.abc import Iterable
 
 import structlog
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from consumer_runtime.ledger.offsets import PartitionOffsets
 
@@ -48,3 +49,13 @@ class StallWatch:
             end = end_offsets[each.topic, each.partition]
             _log.error("partition stalled", topic=each.topic, partition=each.partition, position=each.position, end=end)
         return found
+
+
+def fetch_anew(consumer: Consumer, assignment: PartitionOffsets) -> None:
+    """Also resume it: a pause that the client keeps and we do not know of is one way of standing still."""
+    at = TopicPartition(assignment.topic, assignment.partition, assignment.arrived)
+    try:
+        consumer.resume([at])
+        consumer.seek(at)
+    except KafkaException as error:  # not being fetched at all just now, such as in the middle of a rebalance
+        _log.warning("not fetched anew", topic=assignment.topic, partition=assignment.partition, error=str(error))

@@ -145,3 +145,9 @@ def topic(make_topic: Callable[..., Topic]) -> Topic:
 def running() -> type[Running]:
     """The class that runs a consumer."""
     return Running
+
+
+@pytest.fixture
+def topic_on() -> type[Topic]:
+    """The class that makes a topic, for a test with a broker of its own."""
+    return Topic

@@ -186,3 +186,18 @@ def test_auto_follows_a_hint(topic: Any, running: Any) -> None:
         member.wait_for(lambda: member.finished() == 1)
         assert member.consumer.state().mode is Mode.ASYNC
         assert "says so" in member.consumer.state().mode_reason
+
+
+@pytest.mark.parametrize("mode", ["async", "thread", "process"])
+def test_calls_longer_than_the_poll_interval_do_not_cost_the_membership(topic, running, effects, mode):
+    """The poll goes on however slow the handler is: every message once, and no rebalance but the first."""
+    topic.produce([(number % 4, b"%d" % number, b"") for number in range(6)])
+    settings = topic.settings(
+        properties={"max.poll.interval.ms": 6_000, "session.timeout.ms": 6_000},
+        execution={"mode": mode, "worker_pool_size": 3, "max_in_flight": 3},
+    )
+    name = "awaits" if mode == "async" else "takes"
+    with running(settings, load(f"mode_handlers:{name}_nine_seconds")) as member:
+        member.wait_for(lambda: member.finished() == 6, 60)
+        assert member.consumer.statistics.snapshot().rebalances == 1
+    assert len(lines(effects)) == 6

@@ -1,4 +1,5 @@
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from confluent_kafka.admin import (
     AclPermissionType,
     ResourcePatternType,
     ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
 )
 
 from consumer_runtime import ParallelConsumer, Reject, RuntimeSettings, StartFailure
@@ -26,6 +30,7 @@ from testbed.progress import Progress
 pytestmark = pytest.mark.kafka
 
 INSTANCE = 7
+LOGIN_SECONDS = 3
 TOPIC = "orders"
 USERS = {"alice": "reads all", "bob": "reads the topic, not the group", "carol": "reads nothing"}
 
@@ -35,6 +40,8 @@ class Secured(NamedTuple):
 
     broker: Kafka
     address: str
+    scram_address: str
+    """Here passwords can be changed, and a login is good for LOGIN_SECONDS."""
     tls_address: str
     authority: Authority
 
@@ -42,10 +49,7 @@ class Secured(NamedTuple):
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory) -> Iterator[Secured]:
     """Start it for the tests of this file."""
-    with socket.socket() as probe, socket.socket() as another:
-        for each in (probe, another):
-            each.bind((LOOPBACK, 0))
-        address, tls_address = (f"{LOOPBACK}:{each.getsockname()[1]}" for each in (probe, another))
+    address, scram_address, tls_address = free_addresses(3)
     authority = Authority(tmp_path_factory.mktemp("certificates"))
     authority.create()
     authority.issue("broker", "/CN=broker", addresses=(LOOPBACK,))
@@ -55,8 +59,8 @@ def secured(tmp_path_factory) -> Iterator[Secured]:
     broker_pem.write_text(authority.key_of("broker").read_text() + authority.certificate_of("broker").read_text())
     users = " ".join(f'user_{name}="secret-{name}"' for name in USERS)
     security = Security(
-        listeners={"LOGIN": address, "MUTUAL": tls_address},
-        protocols={"LOGIN": "SASL_PLAINTEXT", "MUTUAL": "SSL"},
+        listeners={"LOGIN": address, "SCRAM": scram_address, "MUTUAL": tls_address},
+        protocols={"LOGIN": "SASL_PLAINTEXT", "SCRAM": "SASL_PLAINTEXT", "MUTUAL": "SSL"},
         properties={
             "listener.name.mutual.ssl.client.auth": "required",
             "listener.name.mutual.ssl.keystore.type": "PEM",
@@ -67,6 +71,11 @@ def secured(tmp_path_factory) -> Iterator[Secured]:
             "listener.name.login.plain.sasl.jaas.config": (
                 f"org.apache.kafka.common.security.plain.PlainLoginModule required {users};"
             ),
+            "listener.name.scram.sasl.enabled.mechanisms": "SCRAM-SHA-256",
+            "listener.name.scram.scram-sha-256.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            ),
+            "listener.name.scram.scram-sha-256.connections.max.reauth.ms": str(LOGIN_SECONDS * 1000),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",
         },
@@ -78,13 +87,24 @@ def secured(tmp_path_factory) -> Iterator[Secured]:
         grant(broker, "alice", ResourceType.TOPIC, "*")
         grant(broker, "alice", ResourceType.GROUP, "*")
         grant(broker, "bob", ResourceType.TOPIC, TOPIC)
-        for name in ("first", "second"):
-            grant(broker, f"CN={name}", ResourceType.TOPIC, "*")
-            grant(broker, f"CN={name}", ResourceType.GROUP, "*")
-            grant(broker, f"CN={name}", ResourceType.TOPIC, "*", AclOperation.WRITE)
-        yield Secured(broker, address, tls_address, authority)
+        for name in ("CN=first", "CN=second", "dana"):
+            grant(broker, name, ResourceType.TOPIC, "*")
+            grant(broker, name, ResourceType.GROUP, "*")
+            grant(broker, name, ResourceType.TOPIC, "*", AclOperation.WRITE)
+        yield Secured(broker, address, scram_address, tls_address, authority)
     finally:
         parts.remove([Part.KAFKA], broker.instance, Progress())
+
+
+def free_addresses(count: int) -> list[str]:
+    """Return addresses with ports that nobody listens at."""
+    probes = [socket.socket() for _ in range(count)]
+    for each in probes:
+        each.bind((LOOPBACK, 0))
+    addresses = [f"{LOOPBACK}:{each.getsockname()[1]}" for each in probes]
+    for each in probes:
+        each.close()
+    return addresses
 
 
 def grant(broker: Kafka, user: str, kind: ResourceType, name: str, operation: AclOperation = AclOperation.READ) -> None:
@@ -201,15 +221,10 @@ def test_certificates_are_rotated_without_a_restart(secured, running, tmp_path, 
 
     async def picky(message) -> bytes:
         seen.append(message.value)
-        if message.value.startswith(b"bad"):
-            raise Reject("as it says")
-        return message.value
+        return refusing_bad(message)
 
     def produce(values: list[bytes]) -> None:
-        producer = Producer({"bootstrap.servers": secured.broker.bootstrap_servers})
-        for value in values:
-            producer.produce(topic, value)
-        assert producer.flush(20) == 0
+        produce_to(secured.broker, topic, values)
 
     with running(RuntimeSettings.model_validate({"source": {"kafka": kafka}, **sections}), picky) as member:
         produce([b"1", b"bad 1"])
@@ -233,7 +248,83 @@ def test_certificates_are_rotated_without_a_restart(secured, running, tmp_path, 
                 grant(secured.broker, "CN=first", kind, "*")
             grant(secured.broker, "CN=first", ResourceType.TOPIC, "*", AclOperation.WRITE)
     assert set(seen) == {b"1", b"2", b"bad 1", b"bad 2"}
-    reader = Consumer({"bootstrap.servers": secured.broker.bootstrap_servers, "group.id": f"{topic}-reader"})
-    ends = [reader.get_watermark_offsets(TopicPartition(out, number), timeout=10)[1] for number in (0, 1)]
+    assert written(secured.broker, out) == 2
+
+
+def refusing_bad(message) -> bytes:
+    """A handler with results and dead letters."""
+    if message.value.startswith(b"bad"):
+        raise Reject("as it says")
+    return message.value
+
+
+def produce_to(broker: Kafka, topic: str, values: list[bytes]) -> None:
+    """Write as somebody who may."""
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    for value in values:
+        producer.produce(topic, value)
+    assert producer.flush(20) == 0
+
+
+def written(broker: Kafka, topic: str) -> int:
+    """Return how many messages a topic of two partitions was given."""
+    reader = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": f"{topic}-reader"})
+    ends = [reader.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1] for number in (0, 1)]
     reader.close()
-    assert sum(ends) == 2
+    return sum(ends)
+
+
+def set_password(secured: Secured, folder: Path, password: str) -> None:
+    """Give the user dana a password, at the broker and in the folder."""
+    credential = UserScramCredentialUpsertion(
+        "dana", ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096), password.encode()
+    )
+    admin = secured.broker.admin()
+    for future in admin.alter_user_scram_credentials([credential]).values():
+        future.result(20)
+    (folder / "username").write_text("dana", encoding="utf-8")
+    (folder / "password").write_text(f"{password}\n", encoding="utf-8")
+
+
+def test_a_password_is_rotated_without_a_restart(secured, running, tmp_path):
+    """Every connection has to log in again, and the old password is good no more: nothing stops, nobody rejoins."""
+    topic, dead, out = (f"password-{name}" for name in ("in", "dead", "out"))
+    for name in (topic, dead, out):
+        secured.broker.create_topic(name, partitions=2)
+    set_password(secured, tmp_path, "first")
+    kafka = {
+        "bootstrap_servers": [secured.scram_address],
+        "topics": [topic],
+        "consumer_group": "password",
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "SCRAM-SHA-256",
+        "credentials_location": str(tmp_path),
+    }
+    sections = {"dead_letter": {"enabled": True, "topic": dead}, "results": {"topic": out}}
+
+    async def picky(message) -> bytes:
+        return refusing_bad(message)
+
+    with running(RuntimeSettings.model_validate({"source": {"kafka": kafka}, **sections}), picky) as member:
+        produce_to(secured.broker, topic, [b"1", b"bad 1"])
+        member.wait_for(lambda: member.finished() == 2)
+        rebalances = member.consumer.statistics.snapshot().rebalances
+        set_password(secured, tmp_path, "second")
+        time.sleep(2 * LOGIN_SECONDS + 2)
+        produce_to(secured.broker, topic, [b"2", b"bad 2"])
+        member.wait_for(lambda: member.finished() == 4)
+        member.wait_for(lambda: member.consumer.state().problem is None)
+        assert member.consumer.statistics.snapshot().rebalances == rebalances
+    assert (written(secured.broker, out), written(secured.broker, dead)) == (2, 2)
+
+
+def test_a_folder_without_a_login_is_named(tmp_path):
+    """Before anything connects, with what it needs."""
+    (tmp_path / "username").write_text("dana", encoding="utf-8")
+    kafka = {
+        "bootstrap_servers": ["localhost:1"], "topics": [TOPIC], "consumer_group": "g",
+        "security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN", "credentials_location": str(tmp_path),
+    }  # fmt: skip
+    with pytest.raises(StartFailure, match="files `username` and `password`") as failure:
+        ParallelConsumer(RuntimeSettings.model_validate({"source": {"kafka": kafka}}), work)
+    assert failure.value.error.value == str(tmp_path)

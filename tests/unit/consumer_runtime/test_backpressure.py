@@ -1,8 +1,8 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from consumer_runtime.backpressure import Backpressure
 from consumer_runtime.ledger.offsets import PartitionOffsets
-from consumer_runtime.ledger.window import Window
+from consumer_runtime.ledger.window import Load, Window
 from consumer_runtime.statistics import Statistics
 
 
@@ -42,13 +42,23 @@ class Fetching:
         for assignment, held in zip(self.source.assignments.values(), by_partition, strict=True):
             assignment.held = held
 
-    def polls(self, *, seconds: float = 0.0, held_bytes: int = 0, is_saturated: bool = True) -> bool:
+    def polls(
+        self,
+        *,
+        seconds: float = 0.0,
+        held_bytes: int = 0,
+        waiting_bytes: int = 0,
+        in_flight: int = 100,
+        is_saturated: bool = True,
+    ) -> bool:
         """Let time pass in small steps; return whether a poll was asked for in the last of them."""
         asked = 0
         for _ in range(max(int(seconds / 0.01), 1)):
             self.now += 0.01
             held = sum(each.held for each in self.source.assignments.values())
-            asked = self.backpressure.ask_for(self.now, held=held, held_bytes=held_bytes, is_saturated=is_saturated)
+            asked = self.backpressure.ask_for(
+                self.now, Load(held, held_bytes, waiting_bytes), in_flight=in_flight, is_saturated=is_saturated
+            )
         return asked > 0
 
 
@@ -74,6 +84,18 @@ def test_a_window_that_stays_full_pauses_all_and_still_polls():
     assert polled.count(True) < 60
 
 
+def test_an_engine_that_needs_few_is_fetched_for_as_if_they_were_its_limit():
+    """With a limit of 20,000 and calls that need the core, what is fetched beyond a look-ahead would only lie there."""
+    fetching = Fetching()
+    fetching.backpressure.window = replace(fetching.window, max_in_flight=20_000)
+    fetching.holds(4_000, 1_000, 0, 0)
+    assert not fetching.polls(in_flight=1_000)
+    fetching.holds(2_000, 1_000, 0, 0)
+    assert fetching.polls(in_flight=1_000)
+    fetching.holds(4_000, 1_000, 0, 0)
+    assert fetching.polls(in_flight=1_000, is_saturated=False)
+
+
 def test_it_resumes_at_the_lower_mark_only():
     """Hysteresis: between the marks nothing changes."""
     fetching = Fetching()
@@ -96,6 +118,30 @@ def test_a_blocked_partition_does_not_starve_the_others():
     fetching.polls(seconds=1.0, is_saturated=False)
     assert fetching.source.paused == {0}
     assert any(fetching.polls(is_saturated=False) for _ in range(3))
+
+
+def test_an_engine_that_drains_pauses_nothing_however_long_it_is_busy():
+    """Lines that move leave the ceiling soon: a pause for them would throw away, and fetch again, what comes next."""
+    fetching = Fetching()
+    ceiling, half = fetching.window.ceiling, fetching.window.ceiling // 2
+    for _ in range(10):
+        fetching.holds(ceiling, 0, 0, 0)
+        assert not fetching.polls(seconds=0.2, is_saturated=False)
+        fetching.holds(half, 0, 0, 0)
+        assert fetching.polls(seconds=0.2, is_saturated=False)
+        assert not fetching.polls(seconds=0.1, is_saturated=True)
+    assert fetching.statistics.pauses == 0
+
+
+def test_the_client_is_polled_while_everything_is_paused_and_the_engine_is_idle():
+    """All keys wait for a retry, and the loop turns fast: without polls the group would give us up."""
+    fetching = Fetching()
+    share = fetching.window.ceiling // 4
+    fetching.holds(share, share, share, share)
+    fetching.polls(seconds=1.0, is_saturated=False)
+    assert fetching.source.paused == {0, 1, 2, 3}
+    polled = [fetching.polls(is_saturated=number % 3 == 0) for number in range(100)]
+    assert polled.count(True) >= 5
 
 
 def test_bytes_pause_as_messages_do():
@@ -126,3 +172,14 @@ def test_partitions_that_come_while_paused_start_paused():
     fetching.source.assignments["t", 9] = fresh
     fetching.backpressure.assigned([fresh])
     assert 9 in fetching.source.paused
+
+
+def test_a_full_window_opens_again_beside_many_bytes_that_wait():
+    """Long backoffs hold most of the bytes: a window that was full once is fetched for when the rest has drained."""
+    fetching = Fetching()
+    fetching.holds(1_000, 1_000, 500, 500)
+    fetching.polls(seconds=2.0, held_bytes=700_000, waiting_bytes=600_000)
+    assert fetching.source.paused == {0, 1, 2, 3}
+    fetching.holds(10, 10, 10, 10)
+    assert fetching.polls(seconds=0.2, held_bytes=601_000, waiting_bytes=600_000, is_saturated=False)
+    assert not fetching.source.paused

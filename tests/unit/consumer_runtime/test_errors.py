@@ -16,10 +16,10 @@ def test_a_start_failure_fits_the_termination_message():
     assert len(sent) < 4_096
 
 
-@pytest.mark.parametrize("seconds", [-1, -0.001, math.nan])
+@pytest.mark.parametrize("seconds", [-1, -0.001, math.nan, "soon", None])
 def test_retry_after_refuses_what_is_no_wait(seconds):
     """A negative or undefined wait is the handler's mistake, told where it is made."""
-    with pytest.raises(ValueError, match="must be 0 or more"):
+    with pytest.raises(ValueError, match="a number of seconds, 0 or more"):
         RetryAfter(seconds)
 
 

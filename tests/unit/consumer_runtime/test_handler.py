@@ -154,7 +154,7 @@ def test_batches_are_asked_for_on_a_function_or_a_method():
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        (3, "is a int; name a function"),
+        (3, "3 is of type int; give a function"),
         (lambda: None, "exactly one positional argument"),
         (lambda _, __: None, "exactly one positional argument"),
     ],
@@ -183,7 +183,7 @@ def test_a_constructor_with_arguments_is_refused():
         ("no.such:thing", StartReason.HANDLER_NOT_FOUND, "no module 'no'"),
         ("json.nowhere:thing", StartReason.HANDLER_NOT_FOUND, "no module 'json.nowhere'"),
         ("json:lods", StartReason.HANDLER_NOT_FOUND, "has no 'lods'; it has:"),
-        ("json:decoder", StartReason.HANDLER_UNSUITABLE, "is a module"),
+        ("json:decoder", StartReason.HANDLER_UNSUITABLE, "of type module"),
     ],
 )
 def test_a_bad_entrypoint_says_which_part_is_bad(entrypoint, reason, told):

@@ -94,9 +94,11 @@ def test_the_heap_gives_what_is_due_in_time_and_forgets_what_is_dropped(waits, n
     """Exactly the due ones, earliest first; a dropped partition's never come."""
     heap, assignments = RetryHeap(), [PartitionOffsets("orders", number, start=0) for number in range(3)]
     for offset, (due_at, partition) in enumerate(waits):
-        heap.add(Message("orders", partition, offset, None, None, assignment=assignments[partition]), due_at)
+        value = b"x" * offset or None
+        heap.add(Message("orders", partition, offset, None, value, assignment=assignments[partition]), due_at)
     gone = heap.drop(assignments[dropped])
     assert len(gone) == sum(partition == dropped for _, partition in waits)
     due = [waits[message.offset] for message in heap.due(now)]
     assert [at for at, _ in due] == sorted(at for at, partition in waits if at <= now and partition != dropped)
     assert len(heap) == len(waits) - len(gone) - len(due)
+    assert heap.size_bytes == sum(len(message.value or b"") for message in heap.messages())

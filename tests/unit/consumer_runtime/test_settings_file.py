@@ -91,6 +91,7 @@ def test_secrets_in_the_file_are_refused_and_not_repeated(field):
         ({"enable.auto.commit": True}, "commits offsets"),
         ({"sasl.password": "x"}, "secrets belong into a Secret"),
         ({"group.protocol": "consumer", "session.timeout.ms": 5}, "the broker decides it"),
+        ({"group.protocol": "consumer", "statistics.interval.ms": 0}, "must be 1 to 15000"),
     ],
 )
 def test_refused_properties_say_why(properties, told):
@@ -98,6 +99,21 @@ def test_refused_properties_say_why(properties, told):
     field, _, remedy = _rejected(_file(kafka={"properties": properties}))
     assert field == "spec.source.kafka.properties"
     assert told in remedy
+
+
+@pytest.mark.parametrize("name", ["sasl.password", "ssl.key.pem", "sasl.oauthbearer.client.secret"])
+def test_a_secret_among_the_properties_is_not_repeated(name):
+    """Nor beside something else that is wrong."""
+    _, value, told = _rejected(_file(kafka={"properties": {name: "hunter2"}, "topic_pattern": "^a"}))
+    assert name in told
+    assert "hunter2" not in value + told
+
+
+@pytest.mark.parametrize("value", [None, ["a"], {"a": 1}])
+def test_a_property_of_the_wrong_kind_is_told_once(value):
+    """Pydantic names each kind that it might have been."""
+    field, _, remedy = _rejected(_file(kafka={"properties": {"client.rack": value}}))
+    assert (field, remedy) == ("spec.source.kafka.properties.client.rack", "must be a text, a number, true or false")
 
 
 def test_harmless_properties_pass():

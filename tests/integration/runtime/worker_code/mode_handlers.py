@@ -2,6 +2,7 @@
 
 # ruff: noqa: D103 - the names say what they do
 
+import asyncio
 import hashlib
 import os
 import random
@@ -46,4 +47,14 @@ def computes(message: Any) -> None:
 def slow_when_hot(message: Any) -> None:
     if message.key == b"hot":
         time.sleep(0.25)
+    write(message)
+
+
+def takes_nine_seconds(message: Any) -> None:
+    time.sleep(9)
+    write(message)
+
+
+async def awaits_nine_seconds(message: Any) -> None:
+    await asyncio.sleep(9)
     write(message)

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from consumer_runtime.contract.settings import ExecutionSettings, Ordering
+from consumer_runtime.engines.async_ import AsyncEngine
 from consumer_runtime.engines.engine import Engine, Failure
 from consumer_runtime.handler import Handler, load, wrap
 from consumer_runtime.ledger.offsets import PartitionOffsets
-from consumer_runtime.ledger.shards import shards
+from consumer_runtime.ledger.ordering import shards
 from consumer_runtime.message import Message
 
 WORKER_CODE = Path(__file__).parent / "worker_code"
@@ -71,6 +72,7 @@ class Drive:
         self.done: list[Message] = []
         self.failures: list[Failure] = []
         self.bounced = 0
+        self.followers = 0
         self.in_flight = 0
         self._max_retries = max_retries
 
@@ -88,19 +90,20 @@ class Drive:
         """One turn of the control loop."""
         completions = self.engine.collect()
         if completions is not None:
-            self.in_flight -= len(completions.done) + len(completions.failures) + len(completions.bounced)
+            finished = len(completions.done) + len(completions.failures) + len(completions.bounced)
+            self.in_flight -= finished - completions.followers
+            self.followers += completions.followers
+            self.shards.followed(completions.followers)
             self.done += completions.done
             for message in completions.done:
                 self._release(message)
+            self._take_back(completions.bounced)
             for failure in completions.failures:
                 self._fail(failure)
-            self.bounced += len(completions.bounced)
-            bounced = [message for message in completions.bounced if message.assignment and message.assignment.is_open]
-            self.shards.due.extend(message for message in bounced if message.attempt > 1)
-            self.shards.put_back(message for message in bounced if message.attempt == 1)
         room = min(self.execution.max_in_flight - self.in_flight, self.engine.room())
         if room > 0 and (messages := self.shards.take(room)):
             self.in_flight += len(messages)
+            self.shards.follow(messages, room=self.engine.room(), each=self.engine.follows)
             self.engine.submit(messages)
         elif completions is None:
             self.engine.wait(0.001)
@@ -129,6 +132,12 @@ class Drive:
         """Change knobs."""
         self.execution = self.execution.model_copy(update=knobs)
         self.engine.apply(self.execution)
+
+    def _take_back(self, bounced: list[Message]) -> None:
+        self.bounced += len(bounced)
+        ours = [message for message in bounced if message.assignment and message.assignment.is_open]
+        self.shards.due.extend(message for message in ours if message.attempt > 1)
+        self.shards.put_back(message for message in ours if message.attempt == 1)
 
     def _fail(self, failure: Failure) -> None:
         self.failures.append(failure)
@@ -200,3 +209,19 @@ def nothing_left() -> Iterator[None]:
     gc.collect()
     # earlier tests' clients may still be closing theirs
     assert (opened() - before[0], set(children()) - before[1]) == (Counter(), set())
+
+
+@pytest.fixture
+def make_async():
+    """Start engines of mode async; they are stopped afterwards."""
+    made: list[AsyncEngine] = []
+
+    def start(handler, **execution: int) -> AsyncEngine:
+        engine = AsyncEngine(wrap(handler), ExecutionSettings.model_validate({"mode": "async"} | execution))
+        engine.start()
+        made.append(engine)
+        return engine
+
+    yield start
+    for engine in made:
+        engine.stop(1.0)

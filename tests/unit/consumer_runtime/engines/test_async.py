@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 from contextvars import ContextVar
 
@@ -30,23 +31,45 @@ def collect(engine: AsyncEngine, count: int, seconds: float = 5.0) -> Completion
     return found
 
 
-@pytest.fixture
-def make():
-    """Start engines; they are stopped afterwards."""
-    made: list[AsyncEngine] = []
+def test_calls_that_wait_leave_room_and_calls_that_cannot_begin_do_not(make_async):
+    """Any number runs at once; what the loop has not got to yet is bounded, by batches where those are asked for."""
+    release = threading.Event()
+    running = 0
 
-    def start(handler, **execution: int) -> AsyncEngine:
-        engine = AsyncEngine(wrap(handler), ExecutionSettings.model_validate({"mode": "async"} | execution))
-        engine.start()
-        made.append(engine)
-        return engine
+    async def work(each: Message) -> None:
+        nonlocal running
+        running += 1
+        if each.value == b"block":
+            release.wait(20)
+        await asyncio.sleep(20)
 
-    yield start
-    for engine in made:
-        engine.stop(1.0)
+    engine = make_async(work)
+    most = engine.room()
+    for begun in range(0, 3 * most, most):
+        engine.submit([message(offset) for offset in range(begun, begun + most)])
+        until(lambda wanted=begun + most: running == wanted and engine.room() == most)
+    engine.submit([message(3 * most, b"block")])
+    until(lambda: running == 3 * most + 1)
+    engine.submit([message(offset) for offset in range(most)])
+    assert engine.room() == 0
+    release.set()
+    until(lambda: engine.room() == most)
+    assert make_async(batch(size=1_000)(handle_batch)).room() == 1_000 * most
 
 
-def test_every_outcome_says_what_happened(make):
+async def handle_batch(messages: list[Message]) -> None:
+    """Take a batch."""
+
+
+def until(condition, seconds: float = 20.0) -> None:
+    """Wait."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_every_outcome_says_what_happened(make_async):
     """Success, errors with their classes and parents, RetryAfter's seconds, Reject."""
 
     class OrderMissingError(KeyError):
@@ -62,7 +85,7 @@ def test_every_outcome_says_what_happened(make):
         if each.value in outcomes:
             raise outcomes[each.value]
 
-    engine = make(work)
+    engine = make_async(work)
     values = [b"fine", b"error", b"later", b"never", b"exit"]
     engine.submit([message(offset, value) for offset, value in enumerate(values)])
     found = collect(engine, 5)
@@ -77,7 +100,7 @@ def test_every_outcome_says_what_happened(make):
     assert engine.statistics().handler_seconds.count == 5
 
 
-def test_timeouts_of_the_standard_library_work_in_handlers(make):
+def test_timeouts_of_the_standard_library_work_in_handlers(make_async):
     """Handlers run in real tasks: `asyncio.timeout`, `current_task` and task groups are theirs to use."""
 
     async def work(each: Message) -> None:
@@ -86,18 +109,18 @@ def test_timeouts_of_the_standard_library_work_in_handlers(make):
             async with asyncio.TaskGroup() as group:
                 group.create_task(asyncio.sleep(0))
 
-    engine = make(work)
+    engine = make_async(work)
     engine.submit([message(offset) for offset in range(20)])
     assert len(collect(engine, 20).done) == 20
 
 
-def test_an_attempt_past_its_timeout_is_given_up_and_counted_as_that(make):
+def test_an_attempt_past_its_timeout_is_given_up_and_counted_as_that(make_async):
     """The call is cancelled; what the timeout was is in the text; calls started later go on."""
 
     async def work(each: Message) -> None:
         await asyncio.sleep(60 if each.value == b"hang" else 0.4)
 
-    engine = make(work, task_timeout_ms=250)
+    engine = make_async(work, task_timeout_ms=250)
     engine.submit([message(0, b"hang")])
     (failure,) = collect(engine, 1).failures
     assert failure.kind is FailureKind.TIMEOUT
@@ -105,7 +128,7 @@ def test_an_attempt_past_its_timeout_is_given_up_and_counted_as_that(make):
     assert 0.25 <= failure.finished_at - failure.started_at < 1.0
 
 
-def test_a_call_that_ignores_its_cancellation_is_not_completed_until_it_returns(make):
+def test_a_call_that_ignores_its_cancellation_is_not_completed_until_it_returns(make_async):
     """Its outcome is then what it says."""
     release = []
 
@@ -116,7 +139,7 @@ def test_a_call_that_ignores_its_cancellation_is_not_completed_until_it_returns(
             except asyncio.CancelledError:
                 continue
 
-    engine = make(work, task_timeout_ms=100)
+    engine = make_async(work, task_timeout_ms=100)
     engine.submit([message(0)])
     time.sleep(0.4)
     assert engine.collect() is None
@@ -124,13 +147,13 @@ def test_a_call_that_ignores_its_cancellation_is_not_completed_until_it_returns(
     assert len(collect(engine, 1).done) == 1
 
 
-def test_a_blocked_loop_is_told_with_its_cause(make):
+def test_a_blocked_loop_is_told_with_its_cause(make_async):
     """A blocking call in a coroutine stops every other: the control thread notices, although the loop cannot."""
 
     async def work(each: Message) -> None:
         time.sleep(1.6)  # noqa: ASYNC251 - the mistake under test
 
-    engine = make(work, task_timeout_ms=500)
+    engine = make_async(work, task_timeout_ms=500)
     engine.submit([message(0)])
     deadline = time.monotonic() + 3.0
     told = None
@@ -142,7 +165,7 @@ def test_a_blocked_loop_is_told_with_its_cause(make):
     collect(engine, 1)
 
 
-def test_a_handler_of_batches_gets_lists_and_fails_whole(make):
+def test_a_handler_of_batches_gets_lists_and_fails_whole(make_async):
     """`@batch(3)`: lists of at most three; an exception is the failure of each message in its list."""
     sizes = []
 
@@ -152,14 +175,14 @@ def test_a_handler_of_batches_gets_lists_and_fails_whole(make):
         if any(each.value == b"bad" for each in messages):
             raise ValueError("bad batch")
 
-    engine = make(work)
+    engine = make_async(work)
     engine.submit([message(offset, b"bad" if offset == 4 else b"") for offset in range(7)])
     found = collect(engine, 7)
     assert sizes == [3, 3, 1]
     assert sorted(each.message.offset for each in found.failures) == [3, 4, 5]
 
 
-def test_open_and_close_run_in_the_handlers_loop(make):
+def test_open_and_close_run_in_the_handlers_loop(make_async):
     """Clients opened there can be used by the calls, and closed in the same loop."""
 
     class Handler:
@@ -177,7 +200,7 @@ def test_open_and_close_run_in_the_handlers_loop(make):
             self.loops.append(asyncio.get_running_loop())
 
     seen: list[list] = []
-    engine = make(Handler)
+    engine = make_async(Handler)
     engine.submit([message(0)])
     collect(engine, 1)
     engine.stop(1.0)
@@ -192,7 +215,7 @@ def test_a_plain_function_is_refused():
         AsyncEngine(wrap(print), ExecutionSettings())
 
 
-def test_context_of_one_call_is_not_seen_by_the_next(make):
+def test_context_of_one_call_is_not_seen_by_the_next(make_async):
     """What a handler binds, such as a logger's context, is gone for the next message, whether or not it waits."""
     bound: ContextVar[int | None] = ContextVar("bound", default=None)
     seen = []
@@ -203,13 +226,13 @@ def test_context_of_one_call_is_not_seen_by_the_next(make):
         if each.offset % 2:
             await asyncio.sleep(0)
 
-    engine = make(work)
+    engine = make_async(work)
     engine.submit([message(offset) for offset in range(20)])
     collect(engine, 20)
     assert seen == [None] * 20
 
 
-def test_values_that_refuse_to_be_compared_harm_nobody(make):
+def test_values_that_refuse_to_be_compared_harm_nobody(make_async):
     """A context may hold anything, such as an array."""
 
     class Incomparable:
@@ -224,12 +247,12 @@ def test_values_that_refuse_to_be_compared_harm_nobody(make):
     async def work(each: Message) -> None:
         bound.set(Incomparable())
 
-    engine = make(work)
+    engine = make_async(work)
     engine.submit([message(offset) for offset in range(5)])
     assert len(collect(engine, 5).done) == 5
 
 
-def test_calls_that_wait_stop_nobody_behind_them(make):
+def test_calls_that_wait_stop_nobody_behind_them(make_async):
     """All of a batch run at once, in whichever order those that wait and those that do not stand."""
     gate = asyncio.Event()
     started = []
@@ -241,13 +264,13 @@ def test_calls_that_wait_stop_nobody_behind_them(make):
         if each.offset == 29:
             gate.set()
 
-    engine = make(work)
+    engine = make_async(work)
     engine.submit([message(offset) for offset in range(30)])
     assert len(collect(engine, 30).done) == 30
     assert sorted(started) == list(range(30))
 
 
-def test_calls_that_wait_have_tasks_of_their_own(make):
+def test_calls_that_wait_have_tasks_of_their_own(make_async):
     """What is left behind in a task, such as a cancellation to come, is never another message's."""
     tasks = []
 
@@ -255,7 +278,7 @@ def test_calls_that_wait_have_tasks_of_their_own(make):
         tasks.append(asyncio.current_task())
         await asyncio.sleep(0)
 
-    engine = make(work)
+    engine = make_async(work)
     engine.submit([message(offset) for offset in range(10)])
     collect(engine, 10)
     engine.submit([message(offset) for offset in range(10)])

@@ -1,13 +1,23 @@
+import base64
 import random
+import zlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumer_runtime.ledger import codec
-from consumer_runtime.ledger.offsets import Progress
+from consumer_runtime.ledger.offsets import SPAN_AT_MOST, Progress
 
-FLAGS = st.lists(st.integers(0, 1), max_size=3_000).map(lambda flags: bytes(flags).rstrip(b"\x00"))
+
+def strewn(seed: int, span: int, percent: int) -> bytes:
+    """Return a map of so many offsets of which a share is finished."""
+    draw = random.Random(seed)
+    return bytes(draw.random() * 100 < percent for _ in range(span)).rstrip(b"\x00")
+
+
+# not st.lists: those are of five elements or so, and fit whatever the room
+FLAGS = st.builds(strewn, st.integers(0, 10_000), st.integers(0, 3_000), st.integers(0, 100))
 RUNS = st.lists(st.integers(1, 5_000), max_size=60).map(
     lambda lengths: b"".join(bytes([index % 2]) * length for index, length in enumerate(lengths)).rstrip(b"\x00")
 )
@@ -38,7 +48,9 @@ def test_a_map_without_room_is_cut_and_never_wrong(watermark: int, finished: byt
     """However little room there is: no offset is called finished that is not, and the bound holds."""
     encoded = codec.encode(Progress(watermark, finished), characters_at_most=room)
     assert len(encoded.text) <= room
-    assert finished.startswith(codec.decode(encoded.text, watermark))
+    decoded = codec.decode(encoded.text, watermark)
+    assert finished.startswith(decoded)
+    assert encoded.is_cut is (decoded != finished)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +70,12 @@ def test_a_map_far_too_large_keeps_a_useful_part():
     encoded = codec.encode(Progress(0, finished))
     assert encoded.is_cut
     assert len(encoded.text) > 0.95 * codec.TEXT_CHARACTERS_AT_MOST
-    assert len(codec.decode(encoded.text, 0)) > 20_000
+    decoded = codec.decode(encoded.text, 0)
+    assert len(decoded) > 20_000
+    assert finished.startswith(decoded)
 
 
-@given(st.text(max_size=400))
+@given(st.one_of(st.text(max_size=400), st.builds("1{}{}".format, st.sampled_from("rbRB"), st.text(max_size=60))))
 @settings(max_examples=400)
 def test_any_text_is_a_map_of_ours_or_refused(text: str):
     """Metadata is written by anybody who has access to the group: garbage never finishes a message."""
@@ -70,6 +84,22 @@ def test_any_text_is_a_map_of_ours_or_refused(text: str):
     except codec.UnreadableMapError:
         return
     assert (finished, text) == (b"", "")
+
+
+@given(st.integers(0, 2**40), st.sampled_from("rbRB"), st.binary(max_size=200), st.booleans())
+@settings(deadline=None, max_examples=400)
+def test_any_payload_is_a_map_or_refused(watermark: int, method: str, payload: bytes, deflate: bool):
+    """Even one whose checksum is right: what comes out is a map of bounded size, or the one error."""
+    payload = zlib.compress(payload) if deflate else payload
+    checksum = zlib.crc32(payload, zlib.crc32(f"{method}{watermark}".encode())).to_bytes(4, "big")
+    text = f"1{method}{base64.b85encode(checksum + payload).decode()}"
+    try:
+        finished = codec.decode(text, watermark)
+    except codec.UnreadableMapError:
+        return
+    assert set(finished) <= {0, 1}
+    assert not finished.endswith(b"\x00")
+    assert len(finished) <= SPAN_AT_MOST
 
 
 @given(st.integers(0, 2**40), FLAGS.filter(len), st.data())
@@ -100,9 +130,6 @@ def test_another_version_is_refused_by_name():
 
 def test_a_map_that_inflates_without_end_is_refused():
     """A few bytes of zlib may hold gigabytes: memory is bounded whatever the metadata says."""
-    import base64
-    import zlib
-
     payload = zlib.compress(b"\xff" * 50_000_000, 9)[:100_000]
     body = codec._crc("B", 0, payload) + payload
     with pytest.raises(codec.UnreadableMapError, match="inflates"):

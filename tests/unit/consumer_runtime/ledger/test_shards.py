@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from consumer_runtime.contract.settings import Ordering
 from consumer_runtime.ledger.offsets import PartitionOffsets
-from consumer_runtime.ledger.shards import Shards, in_an_engine, shards
+from consumer_runtime.ledger.ordering import in_an_engine, shards
+from consumer_runtime.ledger.shards import Shards
 from consumer_runtime.message import Message
 
-KEYS = st.sampled_from([b"a", b"b", b"c", None])
+KEYS = st.sampled_from([b"a", b"a", b"a", b"b", b"b", b"c", b"d", b"e", b"f", None])
+"""One hot key, and more of them than messages that run at once."""
 
 
 def message(assignment: PartitionOffsets, offset: int, key: bytes | None) -> Message:
@@ -28,6 +30,14 @@ def shard_of(each: Message, ordering: Ordering) -> object:
     if ordering is Ordering.UNORDERED or (ordering is Ordering.KEY and each.key is None):
         return None
     return (each.partition, each.key) if ordering is Ordering.KEY else (each.partition,)
+
+
+def test_what_nobody_ran_goes_back_in_its_order():
+    """A pool that shrinks hands back what it had not begun: the oldest is the first again."""
+    scheduler, assignment = lines(Ordering.UNORDERED)
+    scheduler.arrive(assignment, [message(assignment, number, b"a") for number in range(5)])
+    scheduler.put_back(scheduler.take(3))
+    assert [each.offset for each in scheduler.take(5)] == [0, 1, 2, 3, 4]
 
 
 def test_a_hot_key_blocks_only_itself():

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer_runtime.ledger.window import Window
+from consumer_runtime.ledger.window import LOOK_AHEAD_AT_LEAST, Window
 
 WINDOWS = st.builds(
     Window,
@@ -11,11 +11,26 @@ WINDOWS = st.builds(
 )
 
 
-@given(WINDOWS, st.lists(st.tuples(st.integers(0, 500_000), st.integers(0, 2**35)), max_size=50))
-def test_hysteresis_never_flaps_between_the_marks(window: Window, load: list[tuple[int, int]]):
+@given(WINDOWS, st.integers(0, 500_000), st.integers(0, 2**35), st.integers(0, 2**35))
+def test_hysteresis_never_flaps_between_the_marks(window: Window, held: int, draining: int, waiting: int):
     """Between the two marks the last answer stays: no load is full and has room again at once."""
-    for held, held_bytes in load:
-        assert not (window.is_full(held, held_bytes) and window.has_room_again(held, held_bytes))
+    load = (held, draining + waiting)
+    assert not (window.is_full(*load) and window.has_room_again(*load, waiting))
+
+
+@given(WINDOWS, st.data())
+def test_what_waits_for_a_retry_never_keeps_a_drained_window_closed(window: Window, data):
+    """Whatever waits, as long as it leaves any room: with nothing else held, fetching begins again."""
+    waiting = data.draw(st.integers(0, window.max_bytes - 1))
+    assert window.has_room_again(0, waiting, waiting)
+    assert not window.has_room_again(0, window.max_bytes, window.max_bytes)
+
+
+@given(WINDOWS, st.integers(1, LOOK_AHEAD_AT_LEAST // 2 - 1))
+def test_a_full_window_drains_a_good_deal_before_it_fetches_again(window: Window, drained: int):
+    """Half of the look-ahead: each pause and resume costs the client's prefetch."""
+    assert window.is_full(window.high, 0)
+    assert not window.has_room_again(window.high - drained, 0)
 
 
 @given(WINDOWS)
@@ -30,6 +45,14 @@ def test_shares_bound_what_is_held(window: Window, partitions: int):
     """With each partition at its share the whole is at most the ceiling."""
     assert partitions * window.share(partitions) <= max(window.ceiling, partitions)
     assert window.ceiling >= 2 * window.high
+
+
+def test_look_ahead_does_not_grow_with_many_in_flight():
+    """Memory for each further message in flight is that message, not the messages behind it too."""
+    small, large = (
+        Window(max_in_flight=count, max_bytes=10_000_000, poll_batch_size=500) for count in (4_000, 100_000)
+    )
+    assert large.high - large.max_in_flight == small.high - small.max_in_flight
 
 
 def test_bytes_fill_the_window_too():

@@ -1,6 +1,9 @@
+from threading import Timer
+
 import pytest
 from confluent_kafka import Consumer, KafkaException
 
+from consumer_runtime import ParallelConsumer, RuntimeSettings, StartFailure
 from consumer_runtime.contract.settings import KafkaSettings
 from consumer_runtime.contract.state import StartReason
 from consumer_runtime.sources.properties import (
@@ -8,6 +11,7 @@ from consumer_runtime.sources.properties import (
     consumer_properties,
     invalid_property,
     is_incremental,
+    require_accepted,
 )
 
 
@@ -59,7 +63,15 @@ def test_static_members_are_named_by_their_pod(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "named"), [({"no.such.thing": 1}, "no.such.thing"), ({"fetch.max.bytes": "many"}, "fetch.max.bytes")]
+    ("given", "named"),
+    [
+        ({"no.such.thing": 1}, "no.such.thing"),
+        ({"fetch.max.bytes": "many"}, "fetch.max.bytes"),
+        ({"isolation.level": "dirty"}, "isolation.level"),
+        ({"socket.keepalive.enable": "perhaps"}, "socket.keepalive.enable"),
+        ({"partition.assignment.strategy": "best"}, "partition.assignment.strategy"),
+        ({"max.poll.interval.ms": 1_000}, "max.poll.interval.ms"),
+    ],
 )
 def test_a_refused_property_is_named_with_its_value(given: dict, named: str):
     """The user reads which property to change, in the CRD's spelling."""
@@ -69,3 +81,48 @@ def test_a_refused_property_is_named_with_its_value(given: dict, named: str):
     error = invalid_property(refused.value, properties).error
     assert (error.reason, error.field) == (StartReason.INVALID_SETTINGS, f"spec.source.kafka.properties.{named}")
     assert error.value == str(given[named])
+
+
+@pytest.mark.parametrize(
+    ("sections", "mode", "name"),
+    [
+        ({"dead_letter": {"enabled": True, "topic": "dead"}}, "async", "socket.keepalive.enable"),
+        ({"results": {"topic": "out"}}, "async", "socket.keepalive.enable"),
+        ({}, "async", "max.poll.interval.ms"),
+        ({}, "single", "max.poll.interval.ms"),
+    ],
+)
+def test_whichever_client_is_made_first_names_the_property(sections: dict, mode: str, name: str):
+    """Consumer, admin client and the producer of dead letters: a StartFailure, and no exception of the client's."""
+
+    async def handle(message) -> None:
+        """Never reached."""
+
+    stated = RuntimeSettings.for_kafka(
+        "127.0.0.1:1", topics="orders", consumer_group="shop", properties={name: "perhaps"},
+        execution={"mode": mode}, **sections,
+    )  # fmt: skip
+    with pytest.raises(StartFailure) as failure:
+        _run_briefly(ParallelConsumer(stated, handle))
+    error = failure.value.error
+    assert (error.field, error.value) == (f"spec.source.kafka.properties.{name}", "perhaps")
+
+
+def _run_briefly(consumer: ParallelConsumer) -> None:
+    """A check that is passed over would wait for a broker: end that wait."""
+    ending = Timer(5, consumer.stop)
+    ending.start()
+    try:
+        consumer.run()
+    finally:
+        ending.cancel()
+
+
+def test_what_the_settings_set_is_named_by_their_field(tmp_path):
+    """A user wrote `caSecretRef` and never heard of `ssl.ca.location`."""
+    (tmp_path / "ca.crt").write_text("no certificate", encoding="utf-8")
+    stated = settings(security_protocol="SSL", ca_location=str(tmp_path / "ca.crt"))
+    with pytest.raises(StartFailure) as failure:
+        require_accepted(stated)
+    assert failure.value.error.field == "spec.source.kafka.caSecretRef"
+    assert failure.value.error.value == str(tmp_path / "ca.crt")

@@ -4,6 +4,7 @@
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -164,3 +165,50 @@ class DiesInOpen:
 
 def computing(_: Any) -> None:
     hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 4_000)
+
+
+class Held:
+    """What a handler holds while it runs; `alive` counts those that nobody has let go of."""
+
+    alive = 0
+
+    def __init__(self) -> None:
+        Held.alive += 1
+
+    def __del__(self) -> None:
+        Held.alive -= 1
+
+
+def _fail_first(message: Any) -> None:
+    if message.attempt == 1 and message.value == b"error":
+        raise ValueError("drawn")
+    write(message, f"alive={Held.alive}")
+
+
+class Holds:
+    """Nothing but counting of references frees what it held."""
+
+    def open(self) -> None:
+        gc.disable()
+
+    def handle(self, message: Any) -> None:
+        held = Held()
+        _fail_first(message)
+        del held
+
+
+class HoldsForBatches(Holds):
+    @batch(4)
+    def handle(self, messages: list[Any]) -> None:
+        held = Held()
+        for message in messages:
+            _fail_first(message)
+        del held
+
+
+class HoldsAsynchronously(Holds):
+    async def handle(self, message: Any) -> None:
+        held = Held()
+        await asyncio.sleep(0)
+        _fail_first(message)
+        del held
