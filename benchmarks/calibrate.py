@@ -3,10 +3,7 @@
 Real means a real Kafka, the testbed's or one that is named, and the runtime used as a library, one setting at a time.
 """
 
-import contextlib
-import json
 import os
-import platform
 import sys
 import threading
 import time
@@ -21,7 +18,9 @@ from confluent_kafka.cimpl import NewTopic
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import whole_file
 from benchmarks.calibration_handlers import CPU_VARIABLE, WAIT_VARIABLE
+from benchmarks.machine import machine
 from benchmarks.simulator import calibration
 from benchmarks.simulator.calibration import Point
 from consumer_runtime import ConsumerError, ParallelConsumer, RuntimeSettings
@@ -67,18 +66,8 @@ def _table(ratios: list[tuple[Point, float, float]]) -> Table:
 
 
 def _store(path: Path, rows: list[dict[str, Any]], rounds: int) -> None:
-    machine = {"cores": os.cpu_count(), "processor": _processor(), "python": platform.python_version(),
-               "kernel": platform.release()}  # fmt: skip
     command = f"python -m benchmarks.calibrate --measure --rounds {rounds}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"command": command, "machine": machine, "points": rows}, indent=1) + "\n")
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return platform.processor()
+    whole_file.write_json(path, {"command": command, "machine": machine(), "points": rows})
 
 
 def _measured(servers: str, rounds: int) -> dict[Point, float]:

@@ -5,7 +5,6 @@ comparisons with other consumers, with warm-up and rounds, see `benchmarks.compa
 """
 
 import logging
-import math
 import threading
 import time
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.percentile import percentile
+from benchmarks.scenarios.broker import SERVERS_VARIABLE
 from consumer_runtime import ConsumerError, ParallelConsumer, RuntimeSettings
 from consumer_runtime.contract.settings import LogLevel, Mode
 from consumer_runtime.message import Message
@@ -76,18 +77,6 @@ async def nothing_async(message: Message) -> None:
     """Handle a message by doing nothing."""
 
 
-def percentile(histogram: Histogram, share: float) -> float:
-    """Return the seconds below which `share` of all observations lie, interpolated within their bucket."""
-    wanted, below, lower = share * histogram.count, 0, 0.0
-    for bound, count in zip((*histogram.bounds, math.inf), histogram.counts, strict=True):
-        if count and below + count >= wanted:
-            upper = lower if math.isinf(bound) else bound
-            return lower + (upper - lower) * (wanted - below) / count
-        below += count
-        lower = bound
-    return 0.0
-
-
 @_app.command(help=f"Consume a topic in each mode and print rates, as in the documents.\n{_EXAMPLES}")
 def main(
     *,
@@ -104,7 +93,9 @@ def main(
     skip_process: Annotated[bool, typer.Option("--skip-process", help="Without mode process.")] = False,
     timeout_sec: Annotated[float, typer.Option(min=1, help="Seconds for each mode at most.")] = 180.0,
     log_level: Annotated[LogLevel, typer.Option(help="What the consumer logs.")] = LogLevel.WARNING,
-    bootstrap_servers: Annotated[str | None, typer.Option(help="Brokers; by default the testbed's.")] = None,
+    bootstrap_servers: Annotated[
+        str | None, typer.Option(envvar=SERVERS_VARIABLE, help="A Kafka of yours; by default the testbed's.")
+    ] = None,
 ) -> None:
     """Run the modes that were not skipped; exits with 1 when one does not finish in time."""
     level = logging.getLevelNamesMapping()[log_level.value]
@@ -115,6 +106,8 @@ def main(
         Row.THREAD: (thread_group, skip_thread),
         Row.PROCESS: (process_group, skip_process),
     }
+    if all(is_skipped for _, is_skipped in groups.values()):
+        raise typer.BadParameter("every mode is skipped; leave out one of " + ", ".join(f"--skip-{row}" for row in Row))
     try:
         bench = _Bench(bootstrap_servers, topic_prefix, num_messages, num_partitions, timeout_sec)
         outcomes = [bench.run(row, group) for row, (group, is_skipped) in groups.items() if not is_skipped]
@@ -222,7 +215,7 @@ class _Bench:
             messages=self.messages,
             seconds=seconds,
             average_ms=1e3 * average,
-            p99_ms=1e3 * percentile(latencies, 0.99),
+            p99_ms=1e3 * (percentile(latencies.bounds, latencies.counts, 0.99) or 0.0),
         )
 
 

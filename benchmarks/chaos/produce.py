@@ -17,6 +17,8 @@ KEYS = 1_000
 NULL_KEY_SHARE = 0.03
 NULL_VALUE_SHARE = 0.01
 LARGE_POISON_EVERY = 8
+HELD_BACK_SHARE = 0.1
+"""Of the messages, until `release`: a fault that a busy machine puts off must strike a group that still has work."""
 _TICK_SECONDS = 0.02
 _FLUSH_SECONDS = 90.0
 
@@ -37,6 +39,7 @@ class Load(threading.Thread):
         self._weights = [1 / (rank + 1) for rank in range(KEYS)]  # Zipf: a hot key, and a long tail
         self._large_every = case.large_every
         self._halt = threading.Event()
+        self._released = threading.Event()
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -51,14 +54,19 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         """Send everything, then wait until all of it is delivered."""
-        started = time.monotonic()
         rate = self._case.messages / self._case.seconds
+        due, looked_at = 1.0, time.monotonic()
         while self.sent < self._case.messages and not self._halt.is_set():
-            due = min(self._case.messages, int((time.monotonic() - started) * rate) + 1)
-            self._send(due - self.sent)
+            now = time.monotonic()
+            due, looked_at = min(self._allowed, due + (now - looked_at) * rate), now
+            self._send(max(0, int(due) - self.sent))
             self._producer.poll(0)
             time.sleep(_TICK_SECONDS)
         self.undelivered += self._producer.flush(_FLUSH_SECONDS)
+
+    def release(self) -> None:
+        """Send the rest as well, at the same rate: no fault waits any more."""
+        self._released.set()
 
     def use_partitions(self, count: int) -> None:
         """Send to that many partitions from now on, or as soon as the client knows of them."""
@@ -73,6 +81,11 @@ class Load(threading.Thread):
         missing = self._case.messages - self.sent + self.undelivered
         if self.is_alive() or missing:
             raise ChaosError(f"{missing} of {self._case.messages} messages were not delivered; is the broker too slow?")
+
+    @property
+    def _allowed(self) -> int:
+        messages = self._case.messages
+        return messages if self._released.is_set() else int(messages * (1 - HELD_BACK_SHARE))
 
     def _send(self, count: int) -> None:
         if self._wanted_partitions != self._partitions and self._knows_partitions():

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import platform
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +9,12 @@ from typing import Any, Self
 
 from rich.table import Table
 
+from benchmarks import whole_file
 from benchmarks.chaos.errors import ChaosError
 from benchmarks.chaos.plan import Case
 from benchmarks.chaos.runner import Outcome
 from benchmarks.chaos.soak import SoakOutcome
+from benchmarks.machine import machine
 
 _COLUMNS = (
     "messages",
@@ -61,27 +61,41 @@ class Report:
     def open(self) -> list[Case]:
         """What is planned and did not pass yet, in the plan's order."""
         done = {_identity(each) for each in (*self.cases, *self.soaks) if _passed(each)}
-        return [case for case in self.planned if (case.name, case.seed, case.messages) not in done]
+        return [case for case in self.planned if _identity_of(case) not in done]
 
     @property
     def failed(self) -> bool:
-        """Whether a promise was broken, or a case could not be judged, or was not run."""
+        """Whether a promise was broken, or a case could not be judged, or suffered too little, or was not run."""
         return bool(self.open or self.errors) or not all(map(_passed, (*self.cases, *self.soaks)))
+
+    @property
+    def broken(self) -> bool:
+        """Whether a promise was broken, or so little could be proved that nobody can say: less than half."""
+        found = [*self.cases, *self.soaks]
+        return any(each["failures"] for each in found) or 2 * len(self.open) > len(self.planned)
+
+    def is_unproved(self, case: Case) -> bool:
+        """Return whether a case was run and is open, though no promise was broken in it: worth a second try."""
+        mine = [each for each in self.cases if _identity(each) == _identity_of(case)]
+        return case in self.open and not any(each["failures"] for each in mine)
 
     def book(self, outcome: Outcome) -> None:
         """Take what came of a case, in place of what is known of it."""
+        self._forget_errors(outcome.case)
         _replace(self.cases, _case(outcome))
 
     def book_soak(self, soak: SoakOutcome) -> None:
         """Take what came of a soak."""
+        self._forget_errors(soak.outcome.case)
         _replace(self.soaks, _case(soak.outcome) | soak.document())
+
+    def book_error(self, case: str, error: str) -> None:
+        """Take why a case (empty: all that was open) could not be run or judged."""
+        self.errors = [*(each for each in self.errors if each["case"] != case), {"case": case, "error": error}]
 
     def save(self) -> None:
         """Write the file so that a reader sees the old one or the new one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_suffix(".draft")
-        draft.write_text(json.dumps(self._document(), indent=2) + "\n")
-        draft.replace(self.path)
+        whole_file.write_json(self.path, self._document())
 
     def table(self) -> Table:
         """Return one row for each case and soak."""
@@ -101,6 +115,9 @@ class Report:
             parts.append(_markdown(("name", "seed", *_SOAK_COLUMNS, *_growth_cells(rows[0]["growth"])), rows))
         return "\n".join(parts)
 
+    def _forget_errors(self, case: Case) -> None:
+        self.errors = [each for each in self.errors if each["case"] != case.name]
+
     def _document(self) -> Document:
         return {
             "planned": len(self.planned),
@@ -112,17 +129,6 @@ class Report:
         }
 
 
-def machine() -> Document:
-    """Return what figures of this machine depend on."""
-    pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return {
-        "cores": os.cpu_count(),
-        "memory_gib": round(pages * page_bytes / 2**30, 1),
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-    }
-
-
 def _case(outcome: Outcome) -> Document:
     return {
         "name": outcome.case.name,
@@ -131,6 +137,7 @@ def _case(outcome: Outcome) -> Document:
         "planned_exits": outcome.planned_exits,
         "seconds": round(outcome.seconds, 1),
         "failures": outcome.verdict.failures,
+        "unproved": outcome.verdict.unproved,
     }
 
 
@@ -142,8 +149,12 @@ def _identity(document: Document) -> tuple[Any, ...]:
     return tuple(document[name] for name in _IDENTITY)
 
 
+def _identity_of(case: Case) -> tuple[Any, ...]:
+    return case.name, case.seed, case.messages
+
+
 def _passed(document: Document) -> bool:
-    return not document["failures"]
+    return not document["failures"] and not document.get("unproved")
 
 
 def _cells(document: Document) -> tuple[str, ...]:
@@ -152,7 +163,7 @@ def _cells(document: Document) -> tuple[str, ...]:
         str(document["order_violations"]),
         f"{document['duplicates']}/{document['duplicates_bound']}",
         str(document["dead_lettered"]),
-        "yes" if _passed(document) else "no",
+        "no" if document["failures"] else "yes" if _passed(document) else "unproved",
     )
 
 

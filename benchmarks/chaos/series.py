@@ -21,7 +21,7 @@ from testbed.errors import TestbedError
 from testbed.kafka import Kafka
 
 _CASE_SECONDS = 75.0
-"""Longer than a case takes that keeps its promises: with less left of the budget none is begun."""
+"""Longer than a case takes on most machines: with less left of the budget, or than the longest took, none begins."""
 _LOAD_SECONDS = 45.0
 """What a case takes beside waiting for its group to finish."""
 
@@ -46,6 +46,7 @@ class Series:
         self._patience_seconds = patience_seconds
         self._deadline = time.monotonic() + budget_seconds if budget_seconds is not None else float("inf")
         self._keeps_logs = keeps_logs
+        self._longest_seconds = _CASE_SECONDS
         self._saving = threading.Lock()
         self._halted = threading.Event()
 
@@ -56,8 +57,7 @@ class Series:
         try:
             with Telling(self._console, cases=len(waiting)) as telling:
                 broker.start()
-                for case in (case for case in waiting if case not in soaks):
-                    self._case(case, broker, telling)
+                self._cases([case for case in waiting if case not in soaks], broker, telling)
                 self._side_by_side([case for case in waiting if case in soaks], broker, telling)
         except TestbedError as error:
             self._console.print(f"[red]no broker:[/red] {error}")
@@ -66,13 +66,26 @@ class Series:
             self._report.save()
             broker.remove()
 
+    def _cases(self, cases: list[Case], broker: Kafka, telling: Telling) -> None:
+        """Run each, and once more those that proved nothing, where the time allows it."""
+        for case in cases:
+            self._case(case, broker, telling)
+        for case in filter(self._report.is_unproved, cases):
+            if self._has_time:
+                self._case(case, broker, telling)
+
+    @property
+    def _has_time(self) -> bool:
+        return self._deadline - time.monotonic() >= self._longest_seconds
+
     def _case(self, case: Case, broker: Kafka, telling: Telling) -> None:
-        left = self._deadline - time.monotonic()
-        if left < _CASE_SECONDS:
+        if not self._has_time:
             self._fail(case.name, "not run: the time is over")
             return
-        patience = min(self._patience_seconds, left - _LOAD_SECONDS)
+        began = time.monotonic()
+        patience = min(self._patience_seconds, self._deadline - began - _LOAD_SECONDS)
         self._attempt(case, broker, telling, tick=telling, book=self._book, patience=patience)
+        self._longest_seconds = max(self._longest_seconds, time.monotonic() - began)
 
     def _side_by_side(self, soaks: list[Case], broker: Kafka, telling: Telling) -> None:
         """Soak in a thread each: they take 10 minutes together, at a rate that leaves the machine room."""
@@ -99,7 +112,7 @@ class Series:
         def book(outcome: Outcome) -> list[str]:
             soak = SoakOutcome(outcome=outcome, growth=growth(sampler.samples), samples=sampler.samples)
             self._report.book_soak(soak)
-            return soak.failures
+            return [*soak.failures, *outcome.verdict.unproved]
 
         self._attempt(case, broker, telling, tick=tick, book=book, patience=self._patience_seconds)
 
@@ -129,9 +142,9 @@ class Series:
 
     def _book(self, outcome: Outcome) -> list[str]:
         self._report.book(outcome)
-        return outcome.verdict.failures
+        return [*outcome.verdict.failures, *outcome.verdict.unproved]
 
     def _fail(self, case: str, error: str) -> None:
         with self._saving:
-            self._report.errors.append({"case": case, "error": error})
+            self._report.book_error(case, error)
             self._report.save()

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks import whole_file
 from benchmarks.chaos.plan import Case, Protocol
 from consumer_runtime.contract.settings import Mode, RuntimeSettings
 
@@ -75,6 +76,4 @@ def changed(settings: dict[str, Any], mode: Mode, draw: random.Random) -> dict[s
 
 def write(settings: dict[str, Any], path: Path) -> None:
     """Replace the file in one step, as a ConfigMap's volume does."""
-    draft = path.with_suffix(".draft")
-    draft.write_text(yaml.safe_dump(settings))
-    draft.replace(path)
+    whole_file.write_text(path, yaml.safe_dump(settings))

@@ -21,6 +21,7 @@ Truth = Mapping[int, Sequence[Content]]
 """What the topic holds, by partition; the index is the offset, `poison` is whether every attempt raises."""
 LATE_NANOSECONDS = 500_000_000
 """A completion is on its way from the handler to the ledger for less than this, also on a busy machine."""
+_NAMED_AT_MOST = 20
 _UNCLEAN = {Ending.KILLED, Ending.CRASHED, Ending.LOST}
 
 
@@ -76,6 +77,8 @@ class Verdict:
     """For information: orderly ends of an assignment whose last commit the broker refused."""
     uncommitted_ms_max: int
     """For information: how long before a kill the oldest message had finished that its last commit did not cover."""
+    lost_places: tuple[Place, ...] = ()
+    """The first of what was lost."""
     faults: Counts = field(default_factory=dict)
     """What the case suffered."""
     faults_missing: tuple[str, ...] = ()
@@ -88,9 +91,15 @@ class Verdict:
         broken = [f"{name} is {count}, must be 0" for name, count in zeros.items() if count]
         if self.duplicates > self.duplicates_bound:
             broken.append(f"duplicates is {self.duplicates}, must be at most {self.duplicates_bound}")
+        broken += [f"lost is partition {partition}, offset {offset}" for partition, offset in self.lost_places]
         if self.dead_lettered != self.poisoned:
             broken.append(f"dead_lettered is {self.dead_lettered}, must be {self.poisoned}")
-        return [*broken, *(f"fault not caused: {each}" for each in self.faults_missing)]
+        return broken
+
+    @property
+    def unproved(self) -> list[str]:
+        """Return in words why this case proves less than its name says; empty when every fault was caused."""
+        return [f"fault not caused: {each}" for each in self.faults_missing]
 
 
 _MUST_BE_ZERO = (
@@ -117,12 +126,13 @@ def judge(evidence: Evidence) -> Verdict:
     runs = runs_by_assignment(evidence.attempts, history.assignments)
     poison = poisoned(truth)
     open_places = [place for place in places(truth) if place not in first and place not in evidence.dead_letters]
-    passed = sum(offset < evidence.committed.get(partition, 0) for partition, offset in open_places)
+    passed = [(partition, offset) for partition, offset in open_places if offset < evidence.committed.get(partition, 0)]
     rerun_allowed = [may_run_again(assignment, attempts) for assignment, attempts in runs]
     return Verdict(
         messages=sum(map(len, truth.values())),
-        lost=passed,
-        unfinished=len(open_places) - passed,
+        lost=len(passed),
+        unfinished=len(open_places) - len(passed),
+        lost_places=tuple(sorted(passed)[:_NAMED_AT_MOST]),
         order_violations=sum(_order_violations(attempts, first, evidence.ordering) for _, attempts in runs),
         overlaps=sum(_overlaps(attempts, evidence.ordering) for _, attempts in runs),
         duplicates=len(completions) - len(first),

@@ -133,7 +133,9 @@ def _about(good: Sequence[Tried], found: Sequence[Tried], chosen: Tried) -> list
         )
         is_smallest = chosen is smallest(good, chosen.trial.mode)
         why = "the smallest within a tenth of that mode's best" if is_smallest else "a process for each core"
-        reasons.append(f"{chosen.trial.at_once} at once: {why} ({steps}).")
+        highest = max(each.trial.at_once for each in good if each.trial.mode is chosen.trial.mode)
+        open_end = " It is the highest tried: more may be faster still." if chosen.trial.at_once == highest > 1 else ""
+        reasons.append(f"{chosen.trial.at_once} at once: {why} ({steps}).{open_end}")
     p99 = chosen.handler_ms_p99
     reasons.append(f"taskTimeoutMs: ten times the handler's p99 of {p99:.3g} ms, at least 1 s.")
     reasons.append(f"Memory at that setting: {chosen.rss_mb:.0f} MB; CPU: {chosen.cpu_share:.2f} cores.")

@@ -1,5 +1,6 @@
 """A user's messages from a JSON-lines file, repeated until there are enough to measure with."""
 
+import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,11 @@ def repeated(records: Sequence[Record], count: int) -> Iterator[Record]:
         turn = number // len(records)
         key = record.key if record.key is None or not turn else record.key + b"#%d" % turn
         yield Record(record.value, key, record.headers)
+
+
+def digest(records: Sequence[Record]) -> str:
+    """Return what tells this sample from others."""
+    return hashlib.sha256(repr(records).encode()).hexdigest()[:16]
 
 
 def _record(path: Path, number: int, line: str) -> Record:

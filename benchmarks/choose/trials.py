@@ -68,7 +68,7 @@ def ladders(*, is_async: bool, cores: int = CORES) -> dict[Mode, list[Trial]]:
 
 
 def tried(
-    servers: str, topic: str, entrypoint: str, trial: Trial, *, messages: int, seconds: float, ordering: Ordering
+    servers: str, topic: str, trial: Trial, *, entrypoint: str, messages: int, seconds: float, ordering: Ordering
 ) -> Tried:
     """Return what a trial gives in so many seconds, or until the messages are used up."""
     execution = {**trial.execution, "ordering": ordering}

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.compare import environments, open_loop, ratios, report, store, works
-from benchmarks.compare.errors import CompareError, PeerUnavailableError, RunFailedError
+from benchmarks.compare.errors import CompareError, PeerUnavailableError
 from benchmarks.compare.handlers import iterations_of
 from benchmarks.compare.job import Kind
 from benchmarks.compare.measure import Pace, run
@@ -126,7 +126,7 @@ class _Comparison:
         offer = Offer(per_second=offered, warm_seconds=self.pace.warm_of(system), seconds=self.pace.latency)
         try:
             found = open_loop.latency(system, work, self.kafka, offer, iterations=self._iterations(work))
-        except RunFailedError as error:
+        except CompareError as error:
             self.kept.add_latency(work.title, system, str(error))
             _console.print(f"{work.title} {system.value}: [red]no latency:[/] {error}")
             return
@@ -160,7 +160,7 @@ class _Comparison:
                 iterations=self._iterations(work),
                 pace=self.pace,
             )
-        except RunFailedError as error:
+        except CompareError as error:
             self.failed = True
             self.kept.miss(work.title, system, str(error))
             _console.print(f"{work.title} {system.value}: [red]failed:[/] {error}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -132,17 +133,29 @@ def job_of(work: Work, topic: Topic, *, servers: str, iterations: int, file: Pat
 
 @contextlib.contextmanager
 def started(system: System, work: Work, job: Job, log: Path) -> "Iterator[subprocess.Popen[bytes]]":
-    """Run a system for as long as this lasts. Raises PeerUnavailableError."""
+    """Run a system for as long as this lasts, then end all of it. Raises PeerUnavailableError, RunFailedError."""
     launched = launch(system, work, job)
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            launched.command, env={**os.environ, **launched.environment}, cwd=ROOT, stdout=output, stderr=output
-        )
+        try:
+            process = subprocess.Popen(
+                launched.command, env={**os.environ, **launched.environment}, cwd=ROOT, stdout=output, stderr=output
+            )
+        except OSError as error:
+            raise RunFailedError(f"{system.value} on {work.title} cannot be started: {error}") from error
         try:
             yield process
         finally:
-            process.kill()
-            process.wait()
+            end_tree(process)
+
+
+def end_tree(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and all below it: workers left by a failed system would take cores from those measured later."""
+    left = process_tree.tree(process.pid)
+    process.kill()
+    process.wait()
+    for pid in left[1:]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _window(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from benchmarks.compare import marks, topics
 from benchmarks.compare.errors import RunFailedError
@@ -75,7 +75,10 @@ def latency(system: System, work: Work, kafka: Kafka, offer: Offer, *, iteration
         marks.create_times(times, len(keys))
         job = job_of(work, topic, servers=kafka.bootstrap_servers, iterations=iterations, file=file, times=times)
         with started(system, work, job, log) as process:
-            due, places = _produce(kafka.bootstrap_servers, topic, keys, offer.per_second)
+            try:
+                due, places = _produce(kafka.bootstrap_servers, topic, keys, offer.per_second)
+            except (KafkaException, BufferError) as error:
+                raise RunFailedError(f"{what}: the broker does not take the messages: {error}") from error
             found = marks.mapped(file)
             deadline = time.monotonic() + _REST_SECONDS
             while marks.progress(found) < len(keys):

@@ -19,7 +19,7 @@ class Usage:
 def usage(pid: int) -> Usage:
     """Return what the tree under `pid` has used so far; zero for a process that is gone."""
     cpu, rss = 0.0, 0
-    for each in _tree(pid):
+    for each in tree(pid):
         fields = _stat(each)
         if fields:
             cpu += sum(int(field) for field in fields[11:15]) / _TICKS_PER_SECOND
@@ -27,7 +27,8 @@ def usage(pid: int) -> Usage:
     return Usage(cpu_seconds=cpu, rss_bytes=rss)
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
+    """Return a process and all below it that still run, itself first."""
     found = [pid]
     for each in found:
         found.extend(children(each))

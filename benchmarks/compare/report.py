@@ -1,17 +1,19 @@
 """The comparison for people: a table in the terminal, an HTML page with its plots inside; both show the JSON."""
 
-import base64
-import html
-import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from benchmarks import whole_file
+from benchmarks.machine import told
+from benchmarks.report import page, plots, tables
+from benchmarks.report.plots import Plot
+
 Document = dict[str, Any]
+Rows = Sequence[dict[str, Any]]
 HEADER = ("work", "system", "rounds", "min/s", "median/s", "max/s", "CPU us", "MB", "p50 ms", "p99 ms", "p99.9 ms")
-_STYLE = "body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right}td:first-child{text-align:left}"
 
 
 def results_table(document: Document) -> Table:
@@ -47,64 +49,44 @@ def ratios_table(document: Document) -> Table:
 
 def write_html(document: Document, path: Path) -> None:
     """Write the page; it needs no other file."""
-    plots = [
-        _plot(document, "Messages per second", lambda row: row["msgs_per_second"]["median"]),
-        _plot(document, "CPU microseconds per message", lambda row: row["cpu_us_per_message"] or 0.0),
-        _plot(document, "Memory, MB", lambda row: row["rss_mb"]),
-        *(_latency_plot(document, name) for name in ("p50", "p99", "p999") if _has_latency(document)),
-    ]
+    title = f"Comparison of {document['written_at']}"
     ratios = [
         [key, "-" if value is None else f"{value:.2f}", str(document["targets"].get(key, "")),
          document["reasons"].get(key, "")]
         for key, value in document["ratios"].items()
     ]  # fmt: skip
-    parts = [
-        "<!doctype html><meta charset=utf-8><title>Comparison</title>",
-        f"<style>{_STYLE}</style>",
-        f"<h1>Comparison of {html.escape(document['written_at'])}</h1>",
-        f"<p>{html.escape(str(document['machine']))}</p><p>{html.escape(str(document['parameters']))}</p>",
-        *(f"<p><b>Void:</b> {html.escape(reason)}</p>" for reason in document["void"]),
-        _html_table(HEADER, [cells(row) for row in document["results"]]),
-        _html_table(["ratio", "ours / peer", "target", "reason"], ratios),
-        *(f'<p><img alt="" src="data:image/png;base64,{each}"></p>' for each in plots),
+    body = [
+        f"<h1>{page.escaped(title)}</h1><p>{page.escaped(told(document['machine']))}</p>",
+        f"<p>{page.escaped(told(document['parameters']))}</p>",
+        *(f"<p><b>Void:</b> {page.escaped(reason)}</p>" for reason in document["void"]),
+        page.table(tables.Table("Results", HEADER, [cells(row) for row in document["results"]])),
+        page.table(tables.Table("Ratios", ["ratio", "ours / peer", "target", "reason"], ratios)),
+        *(page.figure(each) for each in _plots(document["results"])),
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(parts))
+    whole_file.write_text(path, page.page(title, body))
 
 
-def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(each)}</th>" for each in header)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(each)}</td>" for each in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+def _plots(results: Rows) -> list[Plot]:
+    timed = [row for row in results if row["latency_ms"]]
+    found = [
+        _plot("Rate", results, "messages per second", lambda row: row["msgs_per_second"]["median"]),
+        _plot("CPU", results, "microseconds per message", lambda row: row["cpu_us_per_message"] or 0.0),
+        _plot("Memory", results, "MB", lambda row: row["rss_mb"]),
+    ]
+    return found + [_latency_plot(timed, name) for name in ("p50", "p99", "p999") if timed]
 
 
-def _has_latency(document: Document) -> bool:
-    return any(row["latency_ms"] for row in document["results"])
+def _latency_plot(rows: Rows, name: str) -> Plot:
+    return _plot(f"Latency {name} at half load", rows, "milliseconds", lambda row: row["latency_ms"][name])
 
 
-def _latency_plot(document: Document, name: str) -> str:
-    rows = [row for row in document["results"] if row["latency_ms"]]
-    title = f"Latency {name} at half load, milliseconds"
-    return _plot({"results": rows}, title, lambda row: row["latency_ms"][name])
-
-
-def _plot(document: Document, title: str, value: Any) -> str:
-    """Return a bar per work and system as base64 of a PNG; on a logarithmic scale, since peers are decades apart."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    rows = document["results"]
-    figure, axes = plt.subplots(figsize=(9, 0.8 + 0.3 * len(rows)))
+def _plot(title: str, rows: Rows, unit: str, value: Callable[[dict[str, Any]], float]) -> Plot:
+    """Return a bar per work and system, ours marked."""
     labels = [f"{row['work']}/{row['mode']} {row['system']}" for row in rows]
-    colors = ["tab:blue" if row["system"] == "ours" else "tab:gray" for row in rows]
-    axes.barh(labels, [value(row) for row in rows], color=colors)
-    axes.set_xscale("log")
-    axes.invert_yaxis()
-    axes.set_title(title)
-    figure.tight_layout()
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=90)
-    plt.close(figure)
-    return base64.b64encode(image.getvalue()).decode()
+    marked = [label for label in labels if label.endswith(" ours")]
+    return plots.plot(
+        title,
+        f"By work and system, {unit}; the axis is logarithmic, ours in orange.",
+        lambda axes, _: plots.decades(axes, list(zip(labels, map(value, rows), strict=True)), x=unit, marked=marked),
+        height=0.8 + 0.2 * len(rows),
+    )

@@ -1,22 +1,19 @@
 """build/compare.json: written after every run, and read again by `--resume`. Not here: figures (`ratios`), printing."""
 
 import json
-import os
-import platform
 import time
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmarks import whole_file
 from benchmarks.compare import ratios
 from benchmarks.compare.environments import frozen_digests
 from benchmarks.compare.errors import CompareError
 from benchmarks.compare.measure import RunResult
 from benchmarks.compare.open_loop import Latency
 from benchmarks.compare.works import TARGETS, WORKS, System
-
-_PACKAGES = ("confluent-kafka", "uvloop", "aiokafka")
+from benchmarks.machine import machine
 
 
 @dataclass
@@ -59,10 +56,7 @@ class Store:
 
     def save(self) -> None:
         """Write the file whole, by a rename."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_suffix(".draft")
-        draft.write_text(json.dumps(self.document(), indent=2) + "\n")
-        draft.replace(self.path)
+        whole_file.write_json(self.path, self.document())
 
     def document(self) -> dict[str, Any]:
         """Return what the file holds."""
@@ -97,18 +91,6 @@ class Store:
                 for (title, system), reason in self.missing.items()
             ],
         }
-
-
-def machine() -> dict[str, Any]:
-    """Return what figures depend on."""
-    return {
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "broker": "on the same cores",
-        "load_1_minute": round(os.getloadavg()[0], 1),
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
-    }
 
 
 def resumed(path: Path, parameters: dict[str, Any]) -> Store:

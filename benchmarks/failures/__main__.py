@@ -3,15 +3,17 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from confluent_kafka import KafkaException
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from benchmarks.failures import costs, rates
 from benchmarks.failures.bench import Bench, Kept, Retry, Row
+from benchmarks.report import terminal
 from benchmarks.scenarios import broker
 from benchmarks.scenarios.errors import WorkbenchError
 from benchmarks.scenarios.measure import interruptible
@@ -28,6 +30,18 @@ Examples:
 
   python -m benchmarks.failures all --resume
 """
+_EXAMPLE = """Measure: {title}.
+
+Example:
+
+  python -m benchmarks.failures {name} --output build/failures.json
+"""
+_ALL = """Measure every part; with --resume those that are not in the file.
+
+Example:
+
+  python -m benchmarks.failures all --resume
+"""
 _app = typer.Typer(add_completion=False, rich_markup_mode="markdown", help=_EXAMPLES)
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 _FAILURE_RATE = 0.3
@@ -40,14 +54,27 @@ Embedded = Annotated[bool, typer.Option("--embedded", help="librdkafka's mock Ka
 Share = Annotated[float, typer.Option(min=0, max=1, help="Share of attempts that fail.")]
 _OUTPUT = Path("build/failures.json")
 
-PARTS: dict[str, tuple[str, Callable[[Bench], list[Row]]]] = {
-    "payloads": ("100 B to 100 KB", lambda bench: rates.payloads(bench, failure_rate=_FAILURE_RATE)),
-    "retries": ("retry settings", lambda bench: rates.retry_settings(bench, failure_rate=_FAILURE_RATE)),
-    "scheduling": ("scheduling a retry, one by one and parallel", costs.scheduling),
-    "memory": ("memory of a pending retry", costs.memory),
-    "startup": ("from the start of the process to its partitions", costs.start_up),
-    "idle": ("CPU and memory with nothing to do", costs.idle),
-    "pending": ("100,000 pending retries beside good messages", costs.pending),
+Measure = Callable[[Bench], list[Row]]
+
+
+class Part(NamedTuple):
+    """What can be measured by itself."""
+
+    title: str
+    runs: int
+    """Consumers that are run for it, one after the other."""
+    measure: Measure
+
+
+PARTS = {
+    "payloads": Part("100 B to 100 KB", 4, lambda bench: rates.payloads(bench, failure_rate=_FAILURE_RATE)),
+    "retries": Part("retry settings", 10, lambda bench: rates.retry_settings(bench, failure_rate=_FAILURE_RATE)),
+    "scheduling": Part("scheduling a retry, one by one and parallel", 2, costs.scheduling),
+    "memory": Part("memory of a pending retry", 2, costs.memory),
+    "startup": Part("from the start of the process to its partitions", 5, costs.start_up),
+    "idle": Part("CPU and memory with nothing to do", 4, costs.idle),
+    "pending": Part("100,000 pending retries beside good messages", 2, costs.pending),
+    "window": Part("50,000 pending retries beside a window that fills and opens again", 2, costs.reopening),
 }
 
 
@@ -76,7 +103,8 @@ def main(
         )
         return [row]
 
-    [row] = _measured("rates", measure, output, bootstrap_servers, embedded=embedded)
+    part = Part("messages at a rate", 1, measure)
+    [row] = _measured("rates", part, output, bootstrap_servers, embedded=embedded)
     _console.print_json(data=row)
     _console.print(f"Success rate: {row['success_rate_percent']:.2f} %")
     _console.print(f"Retry rate:   {row['retry_rate_percent']:.2f} %")
@@ -85,20 +113,20 @@ def main(
         raise typer.Exit(1)
 
 
-def _command(part: str) -> Callable[..., None]:
+def _command(name: str) -> Callable[..., None]:
     def command(
         *, output: Output = _OUTPUT, bootstrap_servers: Servers = None, embedded: Embedded = False
     ) -> None:  # fmt: skip
-        show(part, _measured(part, PARTS[part][1], output, bootstrap_servers, embedded=embedded))
+        show(name, _measured(name, PARTS[name], output, bootstrap_servers, embedded=embedded))
 
     return command
 
 
-for _part, (_told, _) in PARTS.items():
-    _app.command(_part, help=f"Measure: {_told}.")(_command(_part))
+for _name, _part in PARTS.items():
+    _app.command(_name, help=_EXAMPLE.format(title=_part.title, name=_name))(_command(_name))
 
 
-@_app.command("all", help="Measure every part; with --resume those that are not in the file.")
+@_app.command("all", help=_ALL)
 def everything(
     *,
     resume: Annotated[bool, typer.Option("--resume", help="Keep parts that are there.")] = False,
@@ -107,25 +135,45 @@ def everything(
     embedded: Embedded = False,
 ) -> None:
     """Measure all parts one after the other."""
-    for part, (_, measure) in PARTS.items():
-        there = Kept.at(output).parts.get(part) if resume else None
-        show(part, there or _measured(part, measure, output, bootstrap_servers, embedded=embedded))
-
-
-def _measured(
-    part: str, measure: Callable[[Bench], list[Row]], output: Path, servers: str | None, *, embedded: bool
-) -> list[Row]:
     try:
-        with interruptible(), _console.status(part):
-            rows = measure(Bench(broker.connect(servers, embedded=embedded)))
-            Kept.at(output).add(part, rows)
-    except (WorkbenchError, KafkaException) as error:
-        _console.print(f"[red]error:[/] {error}", soft_wrap=True)
+        there = Kept.at(output).parts if resume else {}
+    except WorkbenchError as error:
+        terminal.failed(_console, error)
+        raise typer.Exit(1) from error
+    for name, part in PARTS.items():
+        show(name, there.get(name) or _measured(name, part, output, bootstrap_servers, embedded=embedded))
+
+
+def _measured(name: str, part: Part, output: Path, servers: str | None, *, embedded: bool) -> list[Row]:
+    try:
+        with interruptible(), _progress() as bars:
+            task = bars.add_task(name, total=part.runs)
+            kept = Kept.at(output)
+            rows = part.measure(Bench(broker.connect(servers, embedded=embedded), _telling(bars, task)))
+            kept.add(name, rows)
+    except (WorkbenchError, KafkaException, OSError) as error:
+        terminal.failed(_console, error)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         _console.print("interrupted; `all --resume` goes on")
         raise typer.Exit(130) from None
     return rows
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=_console, transient=True)
+
+
+def _telling(bars: Progress, task: TaskID) -> Callable[[float], None]:
+    ended = 0
+
+    def told(share: float) -> None:
+        nonlocal ended
+        bars.update(task, completed=ended + share)
+        ended += share >= 1
+
+    return told
 
 
 _DRAINED = ("success_rate_percent", "RetriedMessages", "expected_retried", "DeadLetteredMessages",
@@ -139,12 +187,12 @@ _SHOWN = {
 
 def show(part: str, rows: list[Row]) -> None:
     """Print rows as tables, one for each set of columns."""
-    title = PARTS[part][0]
+    title = PARTS[part].title
     if part in _SHOWN:
         rows = [{name: row[name] for name in _SHOWN[part]} for row in rows]
     while rows:
         columns = list(rows[0])
-        table = Table(*columns, title=title, title_justify="left")
+        table = Table(*(name.replace("_", " ") for name in columns), title=title, title_justify="left")
         for row in [each for each in rows if list(each) == columns]:
             table.add_row(*(f"{value:,}" if isinstance(value, int | float) else str(value) for value in row.values()))
         _console.print(table)

@@ -1,18 +1,21 @@
 """One measured consumer over a topic of this bench, and the file in which what was measured is kept."""
 
 import json
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import whole_file
 from benchmarks.failures import handlers
+from benchmarks.machine import machine
 from benchmarks.scenarios.broker import PARTITIONS, Broker
-from benchmarks.scenarios.errors import MeasureError
+from benchmarks.scenarios.errors import MeasureError, ScenarioFileError
 from benchmarks.scenarios.job import Job, Outcome
 from benchmarks.scenarios.measure import Member, settings
-from benchmarks.scenarios.results import load_json, machine, write
+from benchmarks.scenarios.results import load_json
 
 Row = dict[str, Any]
 HOUR_MS = 3_600_000
@@ -45,6 +48,8 @@ class Bench:
     """A broker, and how consumers on it are run."""
 
     broker: Broker
+    told: Callable[[float], None] = lambda _: None
+    """Hears which share of a run is done; 1 once it has ended."""
 
     def run(
         self,
@@ -78,9 +83,10 @@ class Bench:
             retries=retries,
         )
         with Member(environment) as member:
-            outcome = member.run(job)
+            outcome = member.run(job, lambda done: self.told(min(done / (messages or math.inf), 0.99)))
         if outcome.error:
             raise MeasureError(outcome.error)
+        self.told(1.0)
         return outcome
 
     def topic(self, prefix: str, *, partitions: int = PARTITIONS) -> str:
@@ -100,12 +106,15 @@ class Kept:
     @classmethod
     def at(cls, path: Path) -> "Kept":
         """Return what the file has; nothing without one. Raises ScenarioFileError."""
-        return cls(path, load_json(path).get("parts", {}) if path.exists() else {})
+        parts = load_json(path).get("parts") if path.exists() else {}
+        if not isinstance(parts, dict):
+            raise ScenarioFileError(f"{path} is no file of `benchmarks.failures`: it has no object `parts`")
+        return cls(path, parts)
 
     def add(self, part: str, rows: list[Row]) -> None:
         """Replace a part, and write the file."""
         self.parts[part] = rows
-        write({"machine": machine(), "parts": self.parts}, self.path)
+        whole_file.write_json(self.path, {"machine": machine(), "parts": self.parts})
 
 
 def as_text(rows: list[Row]) -> str:

@@ -15,8 +15,8 @@ _LONG = Retry(max_retries=1, backoff_ms=HOUR_MS)
 """Nothing of it comes back during a run."""
 _BATCH = 10_000
 _WIDE = {"max_in_flight": 50_000, "poll_batch_size": _BATCH}
-_WIDEST = {"max_in_flight": 100_000, "poll_batch_size": _BATCH}
-"""What waits for a retry counts as held: once the window was full, fetching is free again below 2 x maxInFlight."""
+_ORDINARY = {"max_in_flight": 1_000, "poll_batch_size": 500}
+"""What waits for a retry takes no room from the others."""
 PENDING_PARTITIONS = 64
 _PENDING_WITHIN_SECONDS = 20.0
 """100,000 of them take three seconds on two quiet cores."""
@@ -27,7 +27,6 @@ def scheduling(bench: Bench, *, one_by_one: int = 20_000, parallel: int = 100_00
     rows = []
     for name, count, at_once in (("one by one", one_by_one, 1), ("parallel", parallel, 2_000)):
         topic = bench.broker.filled("scheduling", count)
-        # Room for all of them in memory: what waits for a retry counts as held.
         execution = {**_WIDE, "max_in_flight": at_once if at_once == 1 else _WIDE["max_in_flight"]}
         outcome = bench.run(
             topic, handlers.always, seconds=120, retry=_LONG, execution=execution, retries=count
@@ -88,30 +87,59 @@ def idle(bench: Bench, *, seconds: float = 15.0) -> list[Row]:
 def pending(bench: Bench, *, poison: int = 100_000, good: int = 600_000) -> list[Row]:
     """Let `poison` messages wait for a retry in an hour, and compare the rate of others with and without them.
 
-    The good ones are produced before, in a transaction that is committed when all poison waits: they appear at once.
-    On a busy machine compare CPU time. Raises MeasureError when not all poison was waiting by then.
+    On a busy machine compare CPU time. Raises MeasureError when not all poison was waiting by the time others came.
     """
-    rows: list[Row] = []
-    bad = bench.topic("poison", partitions=PENDING_PARTITIONS)
-    bench.broker.fill(bad, (Record(handlers.POISON, partition=n % PENDING_PARTITIONS) for n in range(poison)))
-    for waiting in (0, poison):
-        goods = bench.topic("good", partitions=PENDING_PARTITIONS)
-        hidden = threading.Timer(_PENDING_WITHIN_SECONDS, _hidden(bench, goods, good).commit_transaction)
-        hidden.start()
-        topics = [goods, bad] if waiting else [goods]
-        outcome = bench.run(topics, handlers.poisoned, seconds=180, retry=_LONG, execution=_WIDEST, messages=good)
-        hidden.join()
-        rows.append(_rate_beside(outcome, waiting))
-        bench.broker.drop(goods)
+    rows = _beside(bench, poison=(0, poison), good=good, execution=_ORDINARY)
     rows.append({name: round(rows[1][of] / max(rows[0][of], 1e-9), 3)
                  for name, of in (("ratio_of_rates", "good_per_second"), ("ratio_of_cpu", "good_cpu_us"))})  # fmt: skip
     return rows
 
 
+def reopening(bench: Bench, *, poison: int = 50_000, good: int = 6_400, value_bytes: int = 100) -> list[Row]:
+    """Fill the window again and again with messages of 100 ms, beside none and `poison` pending retries.
+
+    64 at once make 640 a second at most, and half a window then drains in 1.6 s: long enough that partitions are
+    paused, so that it shows whether they are resumed. Raises MeasureError like `pending`.
+    """
+    execution = {"max_in_flight": 64, "poll_batch_size": 500}
+    return _beside(bench, poison=(0, poison), good=good, execution=execution, work_seconds=0.1, value_bytes=value_bytes)
+
+
+def _beside(
+    bench: Bench,
+    *,
+    poison: tuple[int, ...],
+    good: int,
+    execution: dict[str, int],
+    work_seconds: float = 0.0,
+    value_bytes: int = len(handlers.POISON),
+) -> list[Row]:
+    """Return how good messages went beside so many poisonous ones that wait for a retry in an hour.
+
+    The good ones are produced before, in a transaction that is committed when all poison waits: they appear at once.
+    """
+    rows: list[Row] = []
+    environment = {handlers.SECONDS_VARIABLE: f"{work_seconds}"}
+    for waiting in poison:
+        goods, bad = (bench.topic(name, partitions=PENDING_PARTITIONS) for name in ("good", "poison"))
+        value = handlers.POISON.ljust(value_bytes, b"x")
+        bench.broker.fill(bad, (Record(value, partition=n % PENDING_PARTITIONS) for n in range(waiting)))
+        hidden = threading.Timer(_PENDING_WITHIN_SECONDS, _hidden(bench, goods, good).commit_transaction)
+        hidden.start()
+        topics = [goods, bad] if waiting else [goods]
+        outcome = bench.run(topics, handlers.poisoned, seconds=180, retry=_LONG, execution=execution,
+                            environment=environment, messages=good)  # fmt: skip
+        hidden.join()
+        rows.append(_rate_beside(outcome, waiting))
+        for topic in (goods, bad):
+            bench.broker.drop(topic)
+    return rows
+
+
 def _hidden(bench: Bench, topic: str, count: int) -> Producer:
     """Return a producer with that many messages in a transaction that is still open."""
-    producer = Producer({"bootstrap.servers": bench.broker.servers, "transactional.id": topic, "linger.ms": 20,
-                         "transaction.timeout.ms": 300_000, "queue.buffering.max.messages": 0})  # fmt: skip
+    properties = {"bootstrap.servers": bench.broker.servers, "transactional.id": topic, "linger.ms": 20, "log_level": 0}
+    producer = Producer({**properties, "transaction.timeout.ms": 300_000, "queue.buffering.max.messages": 0})
     producer.init_transactions(30)
     producer.begin_transaction()
     for number in range(count):

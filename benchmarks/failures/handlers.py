@@ -36,9 +36,11 @@ async def flaky(message: Message) -> None:
 
 
 async def poisoned(message: Message) -> None:
-    """Fail for poison, and be done at once with everything else."""
+    """Fail for poison; work on everything else, and be done."""
     if message.value is not None and message.value.startswith(POISON):
         raise SimulatedError("poison")
+    if _SECONDS:
+        await asyncio.sleep(_SECONDS)
 
 
 async def always(_: Message) -> None:

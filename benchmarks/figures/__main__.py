@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import whole_file
 from benchmarks.compare.errors import CompareError
-from benchmarks.compare.store import machine
-from benchmarks.figures import curves, resting, together
+from benchmarks.figures import curves, pods, resting, together
 from benchmarks.figures.figure import Bench, Figure
+from benchmarks.machine import machine
 from testbed.errors import TestbedError
 from testbed.kafka import Kafka
 
@@ -41,6 +42,7 @@ class Part(StrEnum):
     MEMBERS = "members"
     KILLED = "killed"
     BLOCKING = "blocking"
+    PODS = "pods"
 
 
 _PARTS: dict[Part, Callable[[Bench], Iterable[Figure]]] = {
@@ -49,6 +51,7 @@ _PARTS: dict[Part, Callable[[Bench], Iterable[Figure]]] = {
     Part.MEMBERS: together.members,
     Part.KILLED: together.killed,
     Part.BLOCKING: together.blocking,
+    Part.PODS: pods.figures,
 }
 
 
@@ -58,25 +61,38 @@ def main(
     only: Annotated[list[Part] | None, typer.Option(help="Parts; repeat. All by default.")] = None,
     output: Annotated[Path, typer.Option(help="JSON; written after each figure.")] = Path("build/figures.json"),
 ) -> None:
-    """Measure; exits with 1 when a target is missed or a run failed."""
+    """Measure; exits with 1 when a target is missed or a part failed. The other parts are measured all the same."""
     kafka = Kafka()
     was_up = kafka.is_up()
     found: list[Figure] = []
+    failed: list[Part] = []
     try:
         kafka.start()
         for part in only or list(Part):
-            for figure in _PARTS[part](Bench(kafka)):
-                found.append(figure)
-                _keep(output, figure)
-                _console.print(f"{figure.name}: {figure.value:,.3g} {figure.unit} {figure.points or ''}")
-    except (CompareError, TestbedError) as error:
+            try:
+                found += _measured(part, Bench(kafka), output)
+            except CompareError as error:
+                failed.append(part)
+                _console.print(f"{part.value}: [red]failed:[/] {error}")
+    except TestbedError as error:
         _console.print(f"[red]{error}[/]")
         raise typer.Exit(1) from error
     finally:
         if not was_up:
             kafka.remove()
-    _console.print(table(found))
-    raise typer.Exit(int(any(not each.is_met for each in found)))
+    for each in (*curves.tables(found), table(found)):
+        _console.print(each)
+    raise typer.Exit(int(bool(failed) or any(not each.is_met for each in found)))
+
+
+def _measured(part: Part, bench: Bench, output: Path) -> list[Figure]:
+    """Measure a part, and keep each figure at once. Raises CompareError."""
+    found = []
+    for figure in _PARTS[part](bench):
+        found.append(figure)
+        _keep(output, figure)
+        _console.print(f"{figure.name}: {figure.value:,.3g} {figure.unit} {figure.points or ''}")
+    return found
 
 
 def table(found: Iterable[Figure]) -> Table:
@@ -92,13 +108,10 @@ def table(found: Iterable[Figure]) -> Table:
 
 def _keep(path: Path, figure: Figure) -> None:
     """Put a figure into the file, in the place of an older one of its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     kept = json.loads(path.read_text())["figures"] if path.exists() else {}
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     kept[figure.name] = figure.document() | {"written_at": now}
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps({"machine": machine(), "figures": kept}, indent=2) + "\n")
-    draft.replace(path)
+    whole_file.write_json(path, {"machine": machine(), "figures": kept})
 
 
 if __name__ == "__main__":

@@ -51,10 +51,10 @@ def _paused(bench: Bench) -> Figure:
 
 def _held(bench: Bench) -> Figure:
     """Compare two windows, less what the bare loop takes for the same: the handler's coroutine, task and timer."""
-    ours, bare = (_growth(bench, system) for system in (System.OURS, System.BARE))
+    whole, bare = (_growth(bench, system) for system in (System.OURS, System.BARE))
     return Figure(
-        name="memory a message in flight, look-ahead included", value=ours - bare, at_most=1_024.0,
-        unit="bytes beside those of a plain task and its payload", points={"ours": ours, "bare": bare},
+        name="memory a message in flight, look-ahead included", value=whole - bare, at_most=1_024.0,
+        unit="bytes beside those of a plain task and its payload", points={"whole": whole, "bare": bare},
     )  # fmt: skip
 
 

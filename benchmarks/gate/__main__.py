@@ -1,9 +1,11 @@
 """`python -m benchmarks.gate`: run the matrix, compare with this machine's stored run, keep it if there is none."""
 
+import contextlib
 import json
 import logging
 import os
 import statistics
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,32 +15,43 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import whole_file
 from benchmarks.compare import open_loop, topics
 from benchmarks.compare.errors import CompareError
 from benchmarks.compare.handlers import iterations_of
 from benchmarks.compare.job import Kind
 from benchmarks.compare.measure import Pace, run
 from benchmarks.compare.open_loop import Offer
-from benchmarks.compare.store import machine
 from benchmarks.compare.topics import Contents
 from benchmarks.compare.works import System, Work
 from benchmarks.gate import failures
 from benchmarks.gate.matrix import RAW, cells
 from benchmarks.gate.verdict import Cell, regressions
+from benchmarks.machine import machine
 from testbed.errors import TestbedError
 from testbed.kafka import Kafka
 
 _PACE = Pace(warm=2.0, warm_java=0.0, window=4.0)
 _LATENCY_SECONDS = 5.0
+_HELP = """The regression matrix: rates as ratios to the raw loop, and p99, against this machine's stored run.
+
+The first run is stored, and later ones are compared with it; status 1 is for a regression.
+
+Examples:
+
+  python -m benchmarks.gate
+
+  python -m benchmarks.gate --rounds 1 --tolerance 0.3
+
+  python -m benchmarks.gate --accept
+"""
 _SAME = ("cores", "python")
 """What two runs must have in common to be compared."""
-_app = typer.Typer(add_completion=False)
+_app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 _console = Console(highlight=False)
 
 
-@_app.command(
-    help="The regression matrix: rates as ratios to the raw loop, and p99, against this machine's stored run."
-)
+@_app.command(help=_HELP)
 def main(
     *,
     rounds: Annotated[int, typer.Option(min=1, help="Runs of each cell; medians count.")] = 3,
@@ -47,10 +60,11 @@ def main(
     accept: Annotated[bool, typer.Option("--accept", help="Store this run, whatever it says.")] = False,
     stored: Annotated[Path, typer.Option(help="The stored run.")] = Path("build/bench-gate.json"),
 ) -> None:
-    """Measure and compare; exits with 1 on a regression, or when a run was wrong."""
+    """Measure and compare; exits with 1 on a regression, or when a run was wrong, which is never stored."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    gate = _Gate(rounds, messages)
     try:
-        now = _Gate(rounds, messages).measure()
+        now = gate.measure()
     except (CompareError, TestbedError) as error:
         _console.print(f"[red]{error}[/]")
         raise typer.Exit(1) from error
@@ -60,6 +74,10 @@ def main(
     _console.print(table(now, before))
     for each in found:
         _console.print(f"[red]regression:[/] {each}")
+    for each in gate.failed.values():
+        _console.print(f"[red]failed:[/] {each}")
+    if gate.failed:
+        raise typer.Exit(1)
     if accept or not before:
         _store(stored, now)
         _console.print(f"stored in {stored}")
@@ -101,6 +119,8 @@ class _Gate:
         self.contents = Contents(messages=messages)
         self.kafka = Kafka()
         self.iterations = 0
+        self.failed: dict[str, str] = {}
+        """Why cells could not be measured, by their names; the others are measured all the same."""
 
     def measure(self) -> dict[str, Cell]:
         was_up = self.kafka.is_up()
@@ -118,20 +138,29 @@ class _Gate:
         rates: dict[str, list[float]] = {name: [] for name in (*works, "failures")}
         for _ in range(self.rounds):
             raw.append(self._rate(System.RAW, RAW))
-            for name, work in works.items():
-                rates[name].append(self._rate(System.OURS, work))
-                _console.print(f"{name}: {rates[name][-1]:,.0f}/s")
-            rates["failures"].append(failures.run(self.kafka))
+            for name, found in rates.items():
+                with self._noting(name):
+                    found.append(self._rate(System.OURS, works[name]) if name in works else failures.run(self.kafka))
+                    _console.print(f"{name}: {found[-1]:,.0f}/s")
         reference = statistics.median(raw)
-        medians = {name: statistics.median(found) for name, found in rates.items()}
+        medians = {name: statistics.median(found) for name, found in rates.items() if found}
+        latencies: dict[str, float] = {}
+        for name, work in works.items():
+            if name in medians:
+                with self._noting(name):
+                    latencies[name] = self._p99(work, medians[name])
         return {
-            name: Cell(
-                msgs_per_second=rate,
-                of_raw=rate / reference,
-                latency_ms_p99=self._p99(works[name], rate) if name in works else None,
-            )
+            name: Cell(msgs_per_second=rate, of_raw=rate / reference, latency_ms_p99=latencies.get(name))
             for name, rate in medians.items()
         }
+
+    @contextlib.contextmanager
+    def _noting(self, name: str) -> "Iterator[None]":
+        try:
+            yield
+        except CompareError as error:
+            self.failed[name] = str(error)
+            _console.print(f"{name}: [red]failed:[/] {error}")
 
     def _rate(self, system: System, work: Work) -> float:
         topic = topics.filled(self.kafka, self.contents)
@@ -162,9 +191,8 @@ def _stored(path: Path) -> dict[str, Cell]:
 
 
 def _store(path: Path, found: dict[str, Cell]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     document = {"machine": machine(), "cells": {name: asdict(cell) for name, cell in found.items()}}
-    path.write_text(json.dumps(document, indent=2) + "\n")
+    whole_file.write_json(path, document)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,16 @@ from typing import Any
 
 from benchmarks.real.errors import RealRunError
 from benchmarks.real.handlers import VARIABLE
+from benchmarks.real.stage import Plan
 from benchmarks.simulator.loop import TASK_TIMEOUT_MS
 from benchmarks.simulator.workload import Knobs, Workload
 from benchmarks.simulator.world import BACKOFF_SECONDS, MAX_RETRIES
 from consumer_runtime.contract.settings import Mode
+from parallel_consumer_operator.resource.names import API_VERSION, KIND
 from parallel_consumer_operator.resource.tuning import Knob, TuningMode
 
 SCRAPE_SECONDS = 2
-"""Of the pods' own interval; the windows of the workload files are ten seconds."""
+"""Least interval of the pods' scrapes; a workload's own where that is longer."""
 
 
 def require_possible(workload: Workload) -> None:
@@ -24,24 +26,25 @@ def require_possible(workload: Workload) -> None:
         raise RealRunError(f"{workload.name}: service.knee: real runs have it in mode async only, not {workload.mode}")
 
 
-def manifest(workload: Workload, *, topic: str, group: str, knobs: Knobs, mode: TuningMode) -> dict[str, Any]:
-    """Return the resource that runs a workload with these knobs."""
+def manifest(plan: Plan, *, topic: str, servers: str, handlers: str) -> dict[str, Any]:
+    """Return the resource that runs a plan on a topic, in a group of its name; `handlers` is the pod's module."""
+    workload = plan.workload
     attribute = "handle_async" if workload.mode is Mode.ASYNC else "handle"
     return {
-        "apiVersion": "parallelconsumer.dev/v1alpha1",
-        "kind": "ParallelConsumer",
-        "metadata": {"name": "workload", "namespace": "default"},
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": topic, "namespace": "default"},
         "spec": {
             "replicas": workload.pods.count,
-            "source": {"kafka": {"bootstrapServers": ["kafka:9092"], "topics": [topic], "consumerGroup": group,
+            "source": {"kafka": {"bootstrapServers": servers.split(","), "topics": [topic], "consumerGroup": topic,
                                  "autoOffsetReset": "earliest"}},
-            "handler": {"entrypoint": f"benchmarks.real.handlers:{attribute}",
+            "handler": {"entrypoint": f"{handlers}:{attribute}",
                         "env": [{"name": VARIABLE, "value": json.dumps(_service(workload))}]},
-            "execution": _execution(workload, knobs),
+            "execution": _execution(workload, plan.knobs),
             "retry": {"maxRetries": MAX_RETRIES, "backoffMs": round(BACKOFF_SECONDS * 1_000)},
             "deadLetter": {"enabled": False},
-            "tuning": _tuning(workload, mode),
-            "monitoring": {"podMonitor": {"interval": f"{SCRAPE_SECONDS}s"}},
+            "tuning": _tuning(workload, plan.mode),
+            "monitoring": {"podMonitor": {"interval": f"{max(SCRAPE_SECONDS, round(workload.bench.scrape_seconds))}s"}},
         },
     }  # fmt: skip
 

@@ -9,6 +9,7 @@ import time
 from confluent_kafka import Producer
 
 from benchmarks.real.errors import RealRunError
+from benchmarks.real.stage import Plan
 from benchmarks.simulator.workload import Workload
 
 TICK_SECONDS = 0.02
@@ -16,14 +17,13 @@ KEYS_DRAWN = 65_536
 
 
 class Offer(threading.Thread):
-    """Offers messages from a thread of its own; `begin` and `end` are seconds of the workload's schedule."""
+    """Offers a plan's messages from a thread of its own."""
 
-    def __init__(self, servers: str, topic: str, workload: Workload, *, begin: float, end: float) -> None:
+    def __init__(self, servers: str, topic: str, plan: Plan) -> None:
         super().__init__(daemon=True, name="offer")
         self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 20, "compression.type": "lz4"})
-        self._topic, self._workload = topic, workload
-        self._begin, self._end = begin, end
-        self._keys = itertools.cycle(_keys(workload))
+        self._topic, self._plan = topic, plan
+        self._keys = itertools.cycle(_keys(plan.workload))
         self._stopping = threading.Event()
         self.failed = 0
 
@@ -36,8 +36,8 @@ class Offer(threading.Thread):
         """Offer what is due each 20 ms."""
         started, due = time.monotonic(), 0.0
         before = 0.0
-        while (elapsed := time.monotonic() - started) < self._end - self._begin and not self._stopping.is_set():
-            due += (elapsed - before) * self._workload.rate_at(self._begin + (before + elapsed) / 2)
+        while (elapsed := time.monotonic() - started) < self._plan.seconds and not self._stopping.is_set():
+            due += (elapsed - before) * self._plan.workload.rate_at(self._plan.begin + (before + elapsed) / 2)
             before = elapsed
             while due >= 1:
                 self._send()

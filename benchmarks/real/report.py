@@ -7,10 +7,7 @@ third below and above it stands for the oracle, each run for a while on the same
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import structlog
-
-from benchmarks.real.manifest import require_possible
-from benchmarks.real.stage import RealRun, perform
+from benchmarks.real.stage import Plan, RealRun, Stage
 from benchmarks.simulator.loop import Ours, run, steps
 from benchmarks.simulator.oracle import MEASURED_SHARE, Oracle
 from benchmarks.simulator.report import COUNTS_FROM, folded, named
@@ -18,7 +15,6 @@ from benchmarks.simulator.workload import Knobs, Workload
 from consumer_runtime.contract.settings import Mode
 from parallel_consumer_operator.resource.tuning import Knob, TuningMode
 from parallel_consumer_operator.resource.tuning_status import HistoryKind
-from testbed.kafka import Kafka
 
 TRY_SECONDS, SETTLE_SECONDS = 30.0, 10.0
 """One static try, and how much of it is not measured."""
@@ -28,23 +24,20 @@ KNOBS = 0.25
 AROUND = (2 / 3, 1.0, 4 / 3)
 
 
-def report(workload: Workload, told: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Return the columns of a workload's real run; starts the testbed's Kafka."""
-    require_possible(workload)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
-    kafka = Kafka()
-    kafka.start()
-    servers = kafka.bootstrap_servers
+def report(workload: Workload, stage: Stage, told: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Return the columns of a workload's run on a stage."""
     told("simulated: tuner and grid search")
     simulated, oracle = run(workload, Ours(workload)), Oracle(workload).best()
     told("real: start")
-    start_rate = _static(workload, servers, workload.start)
+    start_rate = _static(workload, stage, workload.start)
     told(f"real: tuner, {workload.seconds:.0f} s")
-    tuned = perform(workload, servers, knobs=workload.start, mode=TuningMode.AUTO, begin=0.0, end=workload.seconds)
+    tuned = stage.perform(
+        Plan(workload=workload, knobs=workload.start, mode=TuningMode.AUTO, begin=0.0, end=workload.seconds)
+    )
     tried = {}
     for knobs in _around(workload, oracle.knobs):
         told(f"real: {named(knobs)}")
-        tried[tuple(knobs.values())] = (knobs, _static(workload, servers, knobs))
+        tried[tuple(knobs.values())] = (knobs, _static(workload, stage, knobs))
     best_knobs, best_rate = max(tried.values(), key=lambda each: each[1])
     row = _row(workload, tuned, start_rate, best_rate, best_knobs)
     row["details"] |= {
@@ -57,11 +50,11 @@ def report(workload: Workload, told: Callable[[str], None] = lambda _: None) -> 
     return row
 
 
-def _static(workload: Workload, servers: str, knobs: Knobs) -> float:
+def _static(workload: Workload, stage: Stage, knobs: Knobs) -> float:
     """Return the real rate of static knobs at the end of the schedule."""
     begin = max(0.0, workload.seconds - TRY_SECONDS)
-    kept = perform(workload, servers, knobs=knobs, mode=TuningMode.OFF, begin=begin, end=workload.seconds)
-    return kept.rate(SETTLE_SECONDS, TRY_SECONDS)
+    plan = Plan(workload=workload, knobs=knobs, mode=TuningMode.OFF, begin=begin, end=workload.seconds)
+    return stage.perform(plan).rate(SETTLE_SECONDS, TRY_SECONDS)
 
 
 def _around(workload: Workload, best: Knobs) -> Iterator[Knobs]:

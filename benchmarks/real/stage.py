@@ -1,28 +1,14 @@
-"""One run of a workload on real parts: a topic, pods as processes of this machine, Prometheus, the operator's loop.
+"""What a run on real parts is asked for and what it leaves behind, wherever the pods are. Nothing is started here."""
 
-Pods are the local mode's: the real runtime with its settings file, metrics and `/state`, without a container around it.
-"""
-
-import asyncio
-import tempfile
-import time
-import uuid
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-import aiohttp
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from benchmarks.real.manifest import manifest
-from benchmarks.real.offer import Offer
 from benchmarks.simulator.workload import Knobs, Workload
 from parallel_consumer_operator.local.look import look
-from parallel_consumer_operator.local.machine import Machine
-from parallel_consumer_operator.local.prometheus_server import PrometheusServer
-from parallel_consumer_operator.local.run import operated, page, until_ready
 from parallel_consumer_operator.local.sample import Sample
 from parallel_consumer_operator.port import Manifest
 from parallel_consumer_operator.resource.status import ParallelConsumerStatus
@@ -30,17 +16,47 @@ from parallel_consumer_operator.resource.tuning import Knob, TuningMode
 from parallel_consumer_operator.resource.tuning_status import HistoryEntry, HistoryKind
 
 LOOK_SECONDS = 1.0
-ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A part of a workload's schedule, in seconds, under these knobs, tuned or not."""
+
+    workload: Workload
+    knobs: Knobs
+    mode: TuningMode
+    begin: float
+    end: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.end - self.begin
 
 
 @dataclass(slots=True)
 class RealRun:
     """What a run leaves behind; seconds count from the first message offered."""
 
+    start: Knobs
     samples: list[Sample] = field(default_factory=list)
     history: dict[str, HistoryEntry] = field(default_factory=dict)
     """Every step and rollback by its id."""
-    knobs: Knobs = field(default_factory=dict)
+    tuned: Knobs = field(default_factory=dict)
+
+    def add(self, second: float, consumer: Manifest, pages: list[tuple[Manifest, str]]) -> None:
+        """Keep one look: the resource, and each pod with its metrics page, empty when it did not answer."""
+        if pages and all(text for _, text in pages):
+            self.samples.append(look(second, consumer, pages))
+        tuning = ParallelConsumerStatus.parse(consumer).tuning
+        for entry in tuning.history:
+            self.history[entry.id] = entry
+        self.tuned = {knob: value for knob in Knob if (value := tuning.knobs.of(knob)) is not None}
+
+    @property
+    def knobs(self) -> Knobs:
+        """The knobs at the end."""
+        return {**self.start, **self.tuned}
 
     def rate(self, since: float, until: float) -> float:
         """Return messages finished per second between two moments."""
@@ -56,57 +72,19 @@ class RealRun:
         return sorted((each for each in self.history.values() if each.kind in kinds), key=lambda each: each.time)
 
 
-def perform(workload: Workload, servers: str, *, knobs: Knobs, mode: TuningMode, begin: float, end: float) -> RealRun:
-    """Run a part of a workload's schedule under these knobs, tuned or not."""
-    return asyncio.run(_perform(workload, servers, knobs=knobs, mode=mode, begin=begin, end=end))
+class Stage(Protocol):
+    """Where pods run."""
+
+    def perform(self, plan: Plan) -> RealRun:
+        """Run a plan on a topic of its own; raises RealRunError when it does not come about."""
+        ...
 
 
-async def _perform(
-    workload: Workload, servers: str, *, knobs: Knobs, mode: TuningMode, begin: float, end: float
-) -> RealRun:
-    topic = f"autotune-{uuid.uuid4().hex[:8]}"
-    _create(servers, topic, workload.partitions)
-    consumer = manifest(workload, topic=topic, group=topic, knobs=knobs, mode=mode)
-    consumer["spec"]["source"]["kafka"]["bootstrapServers"] = servers.split(",")
-    directory = Path(tempfile.mkdtemp(prefix="autotune-"))
-    offer = Offer(servers, topic, workload, begin=begin, end=end)
-    async with AsyncExitStack() as stack:
-        server = PrometheusServer(directory / "prometheus")
-        stack.callback(server.stop)
-        server.start()
-        machine = Machine(consumer, [], directory, module_path=(ROOT,))
-        await stack.enter_async_context(operated(machine, server, server.address))
-        await until_ready(machine)
-        offer.start()
-        try:
-            kept = await _watch(machine, end - begin)
-        finally:
-            await asyncio.to_thread(offer.stop)
-    offer.require_success()
-    kept.knobs = dict(knobs) | _tuned(machine.consumer)
-    return kept
+Opened = AbstractContextManager[Stage]
+"""A stage for as long as it lasts; everything that it brought up is gone afterwards."""
 
 
-def _create(servers: str, topic: str, partitions: int) -> None:
+def create_topic(servers: str, topic: str, partitions: int) -> None:
+    """Make an empty topic."""
     admin = AdminClient({"bootstrap.servers": servers})
     admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(timeout=30)
-
-
-async def _watch(machine: Machine, seconds: float) -> RealRun:
-    kept, begun = RealRun(), time.monotonic()
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-        while (second := time.monotonic() - begun) < seconds:
-            pages: list[tuple[Manifest, Any]] = [
-                (pod.manifest(), await page(session, pod)) for pod in list(machine.running)
-            ]
-            if all(text for _, text in pages):
-                kept.samples.append(look(second, machine.consumer, pages))
-            for entry in ParallelConsumerStatus.parse(machine.consumer).tuning.history:
-                kept.history[entry.id] = entry
-            await asyncio.sleep(LOOK_SECONDS)
-    return kept
-
-
-def _tuned(consumer: Manifest) -> Knobs:
-    tuned = ParallelConsumerStatus.parse(consumer).tuning.knobs
-    return {knob: value for knob in Knob if (value := tuned.of(knob)) is not None}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.machine import told
 from benchmarks.report.tables import Table, all_tables, counted
 from benchmarks.scenarios import summary
 from benchmarks.scenarios.results import Document
@@ -16,7 +17,7 @@ def write(document: Document, path: Path, *, before: Document | None = None) -> 
 
 def text(document: Document, *, before: Document | None = None) -> str:
     """Return the report."""
-    machine = ", ".join(f"{name} {value}" for name, value in document["machine"].items())
+    machine = told(document["machine"])
     questions = [f"- **{question}** {answer}" for question, answer in summary.answers(document["results"])]
     parts = ["# Scenarios", f"{counted(document)}. Machine: {machine}.", "\n".join(questions)]
     return "\n\n".join([*parts, *(table(each) for each in all_tables(document, before))]) + "\n"

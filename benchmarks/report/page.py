@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.machine import told
 from benchmarks.report import plots, tables
 from benchmarks.report.plots import Line, Plot
 from benchmarks.report.tables import Table
@@ -23,6 +24,10 @@ td,th{padding:.25rem .6rem;text-align:right;border-bottom:1px solid var(--line)}
 td:first-child,th:first-child{text-align:left}th{background:var(--soft)}
 figure{margin:1.5rem 0}img{max-width:100%;height:auto}figcaption{font-size:.85rem;opacity:.8}
 dt{font-weight:600;margin-top:.7rem}dd{margin:0 0 0 1rem;overflow-wrap:anywhere}
+dd ul{margin:0;padding-left:1.2rem}
+@media(max-width:40rem){
+td:first-child,th:first-child{position:sticky;left:0;min-width:7rem;max-width:9rem;white-space:normal;overflow-wrap:anywhere}
+td:first-child{background:var(--back)}}
 .success{color:var(--good)}.bad{color:var(--bad)}
 """
 
@@ -35,18 +40,24 @@ def write(document: Document, path: Path, *, before: Document | None = None) -> 
 
 def text(document: Document, *, before: Document | None = None) -> str:
     """Return the page."""
-    machine = ", ".join(f"{name} {value}" for name, value in document["machine"].items())
+    machine = told(document["machine"])
     answers = "".join(
-        f"<dt>{html.escape(question)}</dt><dd>{html.escape(answer)}</dd>"
+        f"<dt>{html.escape(question)}</dt><dd>{_answer(answer)}</dd>"
         for question, answer in summary.answers(document["results"])
     )
     body = [
         f"<h1>Scenarios</h1><p>{html.escape(tables.counted(document))}. {html.escape(machine)}.</p>",
         f"<h2>Six questions</h2><dl>{answers}</dl>",
         *(figure(each) for each in pictures(document, before)),
-        *(_table(each) for each in tables.all_tables(document, before)),
+        *(table(each) for each in tables.all_tables(document, before)),
     ]
     return page("Scenarios", body)
+
+
+def _answer(told: str) -> str:
+    """Return an answer; one of several parts as a list, which a phone's width would make a wall of."""
+    parts = [html.escape(each) for each in told.split("; ")]
+    return parts[0] if len(parts) == 1 else f"<ul>{''.join(f'<li>{each}</li>' for each in parts)}</ul>"
 
 
 def page(title: str, body: Sequence[str]) -> str:
@@ -73,10 +84,11 @@ def figure(plot: Plot) -> str:
     )
 
 
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(each)}</th>" for each in table.header)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
-    return f'<h2>{html.escape(table.title)}</h2><div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+def table(found: Table) -> str:
+    """Return a table under its heading."""
+    head = "".join(f"<th>{html.escape(each)}</th>" for each in found.header)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in found.rows)
+    return f'<h2>{html.escape(found.title)}</h2><div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _cell(told: str) -> str:
@@ -87,18 +99,23 @@ def _cell(told: str) -> str:
 def pictures(document: Document, before: Document | None = None) -> list[Plot]:
     """Return the pictures for which there are results."""
     results = document["results"]
-    made = [_throughput(results), _latency(results), _memory(results), _best(results)]
+    made = [*_throughput(results), _latency(results), _memory(results), _best(results)]
     if before:
         made.insert(0, _comparison(results, before["results"]))
     return [each for each in made if each]
 
 
-def _throughput(results: list[Result]) -> Plot | None:
-    found = [Line(each.title, each.points, each.knee) for each in summary.curves(results)]
-    if not found:
-        return None
+def _throughput(results: list[Result]) -> list[Plot]:
+    """One picture for each work: curves of several would lie on each other, or decades apart."""
+    works: dict[str, list[Line]] = defaultdict(list)
+    for each in summary.curves(results):
+        works[each.work].append(Line(each.strategy, each.points, each.knee))
+    return [_curves(work, found) for work, found in works.items()]
+
+
+def _curves(work: str, found: list[Line]) -> Plot:
     return plots.plot(
-        "Throughput against concurrency",
+        f"Throughput against concurrency: {work}",
         "Jobs per second by jobs at once; a ring marks the knee, after which a step returns less than half.",
         lambda axes, _: plots.lines(axes, found, x="max_concurrent_jobs", y="jobs per second"),
     )
@@ -161,7 +178,7 @@ def _comparison(results: list[Result], before: list[Result]) -> Plot | None:
         return None
     return plots.plot(
         "Compared with the earlier run",
-        "Ratio of rates, after to before; below 1 is slower.",
+        f"Ratio of rates, after to before; below 1 is slower, blue is level (within {plots.LEVEL:.0%}).",
         lambda axes, _: plots.bars(axes, found, x="ratio", line_at=1.0),
         height=1.0 + 0.25 * len(found),
     )

@@ -8,16 +8,26 @@ import typer
 from confluent_kafka import KafkaException
 from rich.console import Console
 
-from benchmarks.report import markdown, page, terminal
+from benchmarks.report import markdown, page, tables, terminal
 from benchmarks.scenarios import broker, model, phases, results
 from benchmarks.scenarios.errors import ScenarioFileError, WorkbenchError
 from benchmarks.scenarios.measure import interruptible
 from benchmarks.scenarios.model import Scenario, Strategy, Workload
 from benchmarks.scenarios.phases import Suite
 from benchmarks.scenarios.results import Results
-from benchmarks.scenarios.run import perform, run_all, told
+from benchmarks.scenarios.run import perform_one, run_all, told
 
-_app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
+_HELP = """Generate scenarios, run them on a real Kafka, and look at what came of it.
+
+Examples:
+
+  python -m benchmarks.scenarios generate --suite quick --output s.json
+
+  python -m benchmarks.scenarios run s.json --output r.json
+
+  python -m benchmarks.scenarios report r.json --html report.html
+"""
+_app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help=_HELP)
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 _GENERATE = """Write the scenarios of a suite: minimal 3, quick 11, full 71, process 4 (phase 9).
@@ -62,7 +72,7 @@ Embedded = Annotated[bool, typer.Option("--embedded", help="librdkafka's mock Ka
 
 
 def _failed(error: Exception) -> typer.Exit:
-    _console.print(f"[red]error:[/] {error}", soft_wrap=True)
+    terminal.failed(_console, error)
     return typer.Exit(2 if isinstance(error, ScenarioFileError) else 1)
 
 
@@ -73,13 +83,16 @@ def generate(
     output: Annotated[Path, typer.Option(help="The scenario file.")] = Path("build/scenarios.json"),
     csv: Annotated[Path | None, typer.Option(help="The same as a table.")] = None,
     with_process: Annotated[bool, typer.Option("--with-process", help="Add the 4 of phase 9_process.")] = False,
-    repeats: Annotated[int, typer.Option(min=1, help="How often each is run.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, max=1_000, help="How often each is run.")] = 1,
 ) -> None:
     """Write a scenario file."""
     made = phases.generated(suite, with_process=with_process, repeats=repeats)
-    model.write(made, output)
-    if csv:
-        model.write_csv(made, csv)
+    try:
+        model.write(made, output)
+        if csv:
+            model.write_csv(made, csv)
+    except OSError as error:
+        raise _failed(error) from error
     counts: dict[str, int] = {}
     for each in made:
         counts[each.phase] = counts.get(each.phase, 0) + 1
@@ -109,14 +122,14 @@ def run(
             _console.print(f"{len(chosen) - len(found.todo)} of {len(chosen)} are there already")
         with interruptible():
             is_well = run_all(found, where, _console, continue_on_error=continue_on_error)
-    except (WorkbenchError, KafkaException) as error:
+        found.save()
+    except (WorkbenchError, KafkaException, OSError) as error:
         raise _failed(error) from error
     except KeyboardInterrupt:
-        _console.print(f"interrupted; the same command with --resume goes on from {output}")
+        _console.print(f"interrupted; the same command with --resume goes on from {output}", markup=False)
         raise typer.Exit(130) from None
-    found.save()
     terminal.show(found.document(), _console)
-    _console.print(f"results: {output}", soft_wrap=True)
+    _console.print(f"results: {output}", soft_wrap=True, markup=False)
     if not is_well:
         raise typer.Exit(1)
 
@@ -131,13 +144,13 @@ def _chosen(found: list[Scenario], phase: str | None, limit: int | None) -> list
 @_app.command("test", help=_TEST)
 def run_one(
     *,
-    instances: Annotated[int, typer.Option(min=1, help="Jobs.")] = 20,
+    instances: Annotated[int, typer.Option(min=1, max=1_000_000, help="Jobs.")] = 20,
     strategy: Annotated[Strategy, typer.Option(help="How they run.")] = Strategy.ASYNC,
     workload: Annotated[Workload, typer.Option(help="What they do.")] = Workload.CPU,
-    work_duration: Annotated[float, typer.Option(min=0, help="Seconds of work in each.")] = 1.0,
-    max_concurrent_jobs: Annotated[int, typer.Option(min=1, help="At once.")] = 10,
-    repeats: Annotated[int, typer.Option(min=1, help="How often.")] = 1,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds for all of them.")] = 300.0,
+    work_duration: Annotated[float, typer.Option(min=0, max=3_600, help="Seconds of work in each.")] = 1.0,
+    max_concurrent_jobs: Annotated[int, typer.Option(min=1, max=100_000, help="At once.")] = 10,
+    repeats: Annotated[int, typer.Option(min=1, max=1_000, help="How often.")] = 1,
+    timeout: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds for all of them.")] = 300.0,
     bootstrap_servers: Servers = None,
     embedded: Embedded = False,
 ) -> None:
@@ -147,9 +160,9 @@ def run_one(
         max_concurrent_jobs=max_concurrent_jobs, repeats=repeats, timeout=timeout,
     )  # fmt: skip
     try:
-        with interruptible(), _console.status(f"{instances} jobs of {work_duration:g} s"):
-            line = perform(one, broker.connect(bootstrap_servers, embedded=embedded))
-    except (WorkbenchError, KafkaException) as error:
+        with interruptible():
+            line = perform_one(one, broker.connect(bootstrap_servers, embedded=embedded), _console)
+    except (WorkbenchError, KafkaException, OSError) as error:
         raise _failed(error) from error
     _console.print(told(line))
     _console.print_json(data=line)
@@ -169,15 +182,16 @@ def report(
     try:
         document = results.load(found)
         before = results.load(compare) if compare else None
-    except WorkbenchError as error:
+        for path, write in ((html, page.write), (as_markdown, markdown.write)):
+            if path:
+                write(document, path, before=before)
+    except (WorkbenchError, OSError) as error:
         raise _failed(error) from error
-    terminal.show(document, _console)
-    if html:
-        page.write(document, html, before=before)
-        _console.print(f"page: {html}", soft_wrap=True)
-    if as_markdown:
-        markdown.write(document, as_markdown, before=before)
-        _console.print(f"markdown: {as_markdown}", soft_wrap=True)
+    terminal.show(document, _console, before=before)
+    if before and not tables.pairs(document["results"], before["results"]):
+        _console.print(f"no scenario succeeded both here and in {compare}: there is nothing to compare", markup=False)
+    for path in filter(None, (html, as_markdown)):
+        _console.print(f"written: {path}", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

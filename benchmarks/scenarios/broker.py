@@ -4,6 +4,7 @@ The testbed's, started when it is down; or one of the user's; or, only on reques
 than a few megabytes a partition. A topic's name holds what is in it, so that a later run finds it.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -39,7 +40,7 @@ class Broker:
         return "embedded (librdkafka's mock)" if self.embedded else "Kafka"
 
     def create(self, topic: str, *, partitions: int = PARTITIONS) -> None:
-        """Make a topic; one that exists is fine. Raises BrokerError."""
+        """Make a topic and wait until clients can see it; one that exists is fine. Raises BrokerError."""
         if self.embedded:
             self.embedded.create(topic)
             return
@@ -47,16 +48,31 @@ class Broker:
         made = admin.create_topics([NewTopic(topic, partitions, 1, config={"retention.ms": "-1"})])
         try:
             made[topic].result(timeout=_ANSWER_SECONDS)
+        except TimeoutError as error:
+            raise BrokerError(f"no Kafka at {self.servers} answers within {_ANSWER_SECONDS:g} s") from error
         except KafkaException as error:
             if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                 raise BrokerError(f"topic {topic} could not be made: {error}") from error
+        self._await_leaders(admin, topic)
+
+    def _await_leaders(self, admin: AdminClient, topic: str) -> None:
+        """A busy broker tells clients of a new topic some time after it has confirmed it."""
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while True:
+            found = admin.list_topics(timeout=_ANSWER_SECONDS).topics.get(topic)
+            if found and found.partitions and all(each.leader >= 0 for each in found.partitions.values()):
+                return
+            if time.monotonic() > deadline:
+                raise BrokerError(f"topic {topic} was made, but has no leaders after {_ANSWER_SECONDS:g} s")
+            time.sleep(0.05)
 
     def drop(self, topic: str) -> None:
         """Delete a topic whose contents nobody asks for again; one that cannot be deleted stays."""
         if not self.embedded:
             admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
             for deleted in admin.delete_topics([topic]).values():
-                deleted.exception(timeout=_ANSWER_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    deleted.exception(timeout=_ANSWER_SECONDS)
 
     def fill(
         self, topic: str, records: Iterable[Record], *, told: Callable[[int], None] = lambda _: None

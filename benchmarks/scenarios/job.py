@@ -75,8 +75,8 @@ class Outcome:
 
     @property
     def rate(self) -> float:
-        """Finished messages per second."""
-        return self.finished / max(self.seconds, 1e-9)
+        """Messages per second that succeeded."""
+        return self.succeeded / max(self.seconds, 1e-9)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""

@@ -3,6 +3,7 @@
 Standard output belongs to the answers; what a handler prints goes to standard error. Not for people.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ from typing import TextIO
 import structlog
 
 from benchmarks.compare.process_tree import usage
-from benchmarks.run_parallel_benchmark import percentile
+from benchmarks.percentile import percentile
 from benchmarks.scenarios.job import MEGABYTE, Job, Outcome
 from benchmarks.scenarios.latency import Latencies
 from consumer_runtime import ConsumerError, ParallelConsumer, RuntimeSettings
@@ -49,20 +50,29 @@ class _Watch(threading.Thread):
         self._told_at = 0.0
 
     def run(self) -> None:
-        """Look until the job is done."""
+        """Look until the job is done, or until nobody listens any more: a killed driver leaves no consumer behind."""
+        try:
+            self._look()
+        except BrokenPipeError:
+            pass
+        finally:
+            self._consumer.stop()
+
+    def _look(self) -> None:
         called_at = time.monotonic()
         if self._await_partitions(called_at):
             started = time.monotonic()
             self.join_seconds = started - called_at
             cpu_before = usage(os.getpid()).cpu_seconds
+            # Looking costs one percent of a core: too much beside an idle consumer, which ends by time alone.
+            pause = _TELL_SECONDS if self._job.messages is None and self._job.retries is None else _LOOK_SECONDS
             while not self._is_done(time.monotonic() - started):
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(pause)
             self.seconds = time.monotonic() - started
             self._tell(self.seconds, at_once=True)
             self.cpu_seconds = usage(os.getpid()).cpu_seconds - cpu_before
             state = self._consumer.state()
             self.mode, self.mode_reason = str(state.mode), state.mode_reason
-        self._consumer.stop()
 
     def _await_partitions(self, called_at: float) -> bool:
         while not self._consumer.state().assigned_partitions:
@@ -140,8 +150,8 @@ def perform(job: Job, answers: TextIO) -> Outcome:
 
 
 def _handler_ms(found: Histogram) -> dict[str, float]:
-    average = found.total_seconds / max(found.count, 1)
-    return {"average": 1e3 * average, "p99": 1e3 * percentile(found, 0.99)} if found.count else {}
+    p99 = percentile(found.bounds, found.counts, 0.99)
+    return {} if p99 is None else {"average": 1e3 * found.total_seconds / found.count, "p99": 1e3 * p99}
 
 
 def main() -> None:
@@ -152,9 +162,10 @@ def main() -> None:
     )
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    for line in sys.stdin:
-        outcome = perform(Job(**json.loads(line)), answers)
-        _answer(answers, {"outcome": outcome.as_json()})
+    with contextlib.suppress(BrokenPipeError):
+        for line in sys.stdin:
+            outcome = perform(Job(**json.loads(line)), answers)
+            _answer(answers, {"outcome": outcome.as_json()})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import reprlib
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -37,56 +38,66 @@ class Scenario(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=120)]
-    """Unique in its file."""
-    num_instances: Annotated[int, Field(ge=1, le=1_000_000)]
+    name: Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    """Unique in its file; one line."""
+    num_instances: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
     """Jobs, that is messages."""
     strategy: Strategy
     workload_type: Workload
-    work_duration: Annotated[float, Field(ge=0, le=3_600)] = 1.0
+    work_duration: Annotated[float, Field(strict=True, ge=0, le=3_600)] = 1.0
     """Seconds of work in each job: of CPU time for cpu, of waiting for the others."""
-    max_concurrent_jobs: Annotated[int, Field(ge=1, le=100_000)] = 10
+    max_concurrent_jobs: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 10
     """Jobs at once at most: maxInFlight, and for threads and processes their number (512 at most)."""
-    repeats: Annotated[int, Field(ge=1, le=1_000)] = 1
-    timeout: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    repeats: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 1
+    timeout: Annotated[float, Field(strict=True, gt=0, le=86_400)] = 300.0
     """Seconds for all jobs of one repeat."""
-    job_timeout_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 300_000
-    """Milliseconds for one job; it counts as failed then."""
+    job_timeout_ms: Annotated[int, Field(strict=True, ge=1, le=86_400_000)] = 300_000
+    """Milliseconds for one job; it counts as failed then. A thread cannot be ended: its job counts by how it ends."""
     description: Annotated[str, Field(max_length=1_000)] = ""
     phase: Annotated[str, Field(max_length=120)] = "custom"
 
 
 def load(path: Path) -> list[Scenario]:
     """Return the scenarios of a file. Raises ScenarioFileError, which names each wrong entry and field."""
-    try:
-        entries = json.loads(path.read_text())
-    except OSError as error:
-        raise ScenarioFileError(f"{path}: {error.strerror}; make one with `generate`") from error
-    except ValueError as error:
-        raise ScenarioFileError(f"{path} is no JSON: {error}") from error
+    entries = read_json(path, remedy="make one with `generate`")
     if not isinstance(entries, list) or not entries:
         raise ScenarioFileError(f"{path} must be a list of scenarios, as [{{...}}, {{...}}], with at least one")
     return parse(entries, where=str(path))
+
+
+def read_json(path: Path, *, remedy: str) -> Any:
+    """Return what a JSON file holds. Raises ScenarioFileError, for a file that cannot be read with the remedy."""
+    try:
+        return json.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise ScenarioFileError(f"{path}: {error.strerror}; {remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise ScenarioFileError(f"{path} is no JSON: {error}") from error
 
 
 def parse(entries: Sequence[Any], *, where: str) -> list[Scenario]:
     """Return the entries as scenarios. Raises ScenarioFileError."""
     found: list[Scenario] = []
     problems: list[str] = []
+    numbers: dict[str, int] = {}
     for number, entry in enumerate(entries, start=1):
         try:
-            found.append(Scenario.model_validate(entry))
+            each = Scenario.model_validate(entry)
         except ValidationError as error:
             problems.extend(_problems(number, entry, error))
-    names = [each.name for each in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    problems.extend(f"field name: {name!r} stands in more than one entry; names must differ" for name in twice)
+            continue
+        first = numbers.setdefault(each.name, number)
+        if first != number:
+            problems.append(f"entry {number}, field name: {each.name!r} is that of entry {first}; names must differ")
+        found.append(each)
     if problems:
-        shown = problems[:_PROBLEMS_SHOWN] + [f"and {len(problems) - _PROBLEMS_SHOWN} more"] * (
-            len(problems) > _PROBLEMS_SHOWN
-        )
-        raise ScenarioFileError("\n".join([f"{where} has {len(problems)} problems:", *(f"  {each}" for each in shown)]))
+        raise ScenarioFileError("\n  ".join([f"{where} cannot be used:", *_shown(problems)]))
     return found
+
+
+def _shown(problems: list[str]) -> list[str]:
+    more = len(problems) - _PROBLEMS_SHOWN
+    return problems if more <= 0 else [*problems[:_PROBLEMS_SHOWN], f"and {more} more"]
 
 
 def write(scenarios: Iterable[Scenario], path: Path) -> None:
@@ -106,7 +117,7 @@ def write_csv(scenarios: Iterable[Scenario], path: Path) -> None:
 
 def _problems(number: int, entry: Any, error: ValidationError) -> list[str]:
     name = entry.get("name") if isinstance(entry, dict) else None
-    label = f"entry {number}" + (f" ({name!r})" if name else "")
+    label = f"entry {number}" + (f" ({reprlib.repr(name)})" if name else "")
     return [f"{label}, field {_field(each)}: {_allowed(each)}" for each in error.errors()]
 
 
@@ -119,5 +130,7 @@ def _allowed(problem: Any) -> str:
         return "is missing"
     if problem["type"] == "extra_forbidden":
         return f"is no field of a scenario; these are: {', '.join(Scenario.model_fields)}"
+    if problem["type"] == "model_type":
+        return f"{reprlib.repr(problem['input'])} is no object of fields"
     message = str(problem["msg"])
-    return f"{problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    return f"{reprlib.repr(problem['input'])} is not allowed: {message[0].lower()}{message[1:]}"

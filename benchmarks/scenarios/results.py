@@ -3,9 +3,7 @@
 `--resume` takes over what succeeded with the same parameters. Not here: conclusions (`summary`).
 """
 
-import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Sequence
@@ -13,9 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmarks import whole_file
+from benchmarks.machine import machine
 from benchmarks.scenarios.errors import ScenarioFileError
 from benchmarks.scenarios.job import Outcome
-from benchmarks.scenarios.model import Scenario
+from benchmarks.scenarios.model import Scenario, read_json
 
 Result = dict[str, Any]
 Document = dict[str, Any]
@@ -23,7 +25,7 @@ SUCCESS, TIMEOUT, FAILED = "success", "timeout", "failed"
 
 
 def result(scenario: Scenario, outcomes: Sequence[Outcome], *, error: str = "") -> Result:
-    """Return a scenario's line: its own fields, then what its repeats did. Rates are of finished jobs per second."""
+    """Return a scenario's line: its own fields, then what its repeats did. Rates are of jobs that succeeded."""
     line: Result = {**scenario.model_dump(mode="json"), "status": _status(scenario, outcomes, error)}
     problems = [error, *(each.error for each in outcomes), _shortfall(scenario, outcomes)]
     line["error"] = next(filter(None, problems), "")
@@ -82,17 +84,6 @@ def _latency(outcomes: Sequence[Outcome], name: str) -> float | None:
     return round(statistics.median(found), 3) if found else None
 
 
-def machine() -> dict[str, Any]:
-    """Return what figures depend on."""
-    return {
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "broker": "on the same cores",
-        "load_1_minute": round(os.getloadavg()[0], 1),
-    }
-
-
 @dataclass
 class Results:
     """What has been measured so far, in the scenarios' order, and where it is kept."""
@@ -133,26 +124,41 @@ class Results:
         return {"machine": machine() | {"kafka": self.broker}, "planned": planned, "results": ordered}
 
     def save(self) -> None:
-        """Write the file whole, by a rename: whoever interrupts finds the old one or the new one."""
-        write(self.document(), self.path)
+        """Write the file whole."""
+        whole_file.write_json(self.path, self.document())
 
 
-def write(document: Document, path: Path) -> None:
-    """Write a JSON file whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".draft")
-    draft.write_text(json.dumps(document, indent=2) + "\n")
-    draft.replace(path)
+class _Line(BaseModel):
+    """What a report needs of each line."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    phase: str
+    strategy: str
+    workload_type: str
+    num_instances: int
+    work_duration: float
+    max_concurrent_jobs: int
+    status: str
+
+
+class _Measured(_Line):
+    """And of those with figures, as all have that ran."""
+
+    mode: str
+    jobs_per_second_avg: float
+    jobs_per_second_min: float
+    jobs_per_second_max: float
+    total_time: float
+    memory_peak_mb: float
+    latency_ms_p50: float | None
+    latency_ms_p99: float | None
 
 
 def load_json(path: Path) -> Document:
     """Return a JSON object that a file holds. Raises ScenarioFileError."""
-    try:
-        found = json.loads(path.read_text())
-    except OSError as error:
-        raise ScenarioFileError(f"{path}: {error.strerror}; `run` writes it") from error
-    except ValueError as error:
-        raise ScenarioFileError(f"{path} is no JSON: {error}") from error
+    found = read_json(path, remedy="`run` writes it")
     if not isinstance(found, dict):
         raise ScenarioFileError(f"{path} is no results file: it holds a {type(found).__name__}")
     return found
@@ -162,8 +168,17 @@ def load(path: Path) -> Document:
     """Return a results file. Raises ScenarioFileError."""
     document = load_json(path)
     results = document.get("results")
-    if not isinstance(results, list) or not all(isinstance(each, dict) and "name" in each for each in results):
-        raise ScenarioFileError(f"{path} is no results file of `run`: it has no list `results` of named entries")
+    if not isinstance(results, list) or not isinstance(document.get("machine", {}), dict):
+        raise ScenarioFileError(f"{path} is no results file of `run`: it needs a list `results`, an object `machine`")
+    for number, line in enumerate(results, start=1):
+        is_measured = isinstance(line, dict) and (line.get("status") == SUCCESS or "jobs_per_second_avg" in line)
+        try:
+            (_Measured if is_measured else _Line).model_validate(line)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field_name = ".".join(map(str, problem["loc"])) or "(the entry itself)"
+            told = f"entry {number} of results, field {field_name}: {problem['msg'].lower()}"
+            raise ScenarioFileError(f"{path} is no results file of `run`: {told}") from error
     return {"machine": {}, "planned": len(results)} | document
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -59,6 +60,13 @@ def perform(scenario: Scenario, broker: Broker, told: Told = lambda _: None) -> 
     return results.result(scenario, outcomes)
 
 
+def perform_one(scenario: Scenario, broker: Broker, console: Console) -> Result:
+    """Return the line of one scenario, with its progress meanwhile."""
+    with _progress(console) as bars:
+        jobs = bars.add_task("jobs", total=scenario.num_instances * scenario.repeats)
+        return perform(scenario, broker, _telling(bars, jobs))
+
+
 def _beyond(before: int, told: Told) -> Told:
     return lambda count: told(before + count)
 
@@ -69,7 +77,7 @@ def run_all(found: Results, broker: Broker, console: Console, *, continue_on_err
     with _progress(console) as bars:
         scenarios = bars.add_task("scenarios", total=len(found.chosen), completed=len(found.chosen) - len(found.todo))
         for scenario in found.todo:
-            jobs = bars.add_task(f"  {scenario.name}", total=scenario.num_instances * scenario.repeats)
+            jobs = bars.add_task(f"  {escape(scenario.name)}", total=scenario.num_instances * scenario.repeats)
             line = perform(scenario, broker, _telling(bars, jobs))
             found.add(line)
             bars.remove_task(jobs)
@@ -82,13 +90,12 @@ def run_all(found: Results, broker: Broker, console: Console, *, continue_on_err
 
 
 def told(line: Result) -> str:
-    """Return a result as a line for people."""
+    """Return a result as a line for people, in rich's markup."""
+    name = escape(line["name"])
     if line["status"] != results.SUCCESS:
-        return f"[red]{line['status']:8}[/] {line['name']}  {line['error']}"
+        return f"[red]{line['status']:8}[/] {name}  {escape(line['error'])}"
     rate, seconds = line["jobs_per_second_avg"], line["total_time"]
-    return (
-        f"[green]success[/]  {line['name']:55} {rate:>9,.2f} jobs/s  {seconds:8.2f} s  {line['memory_peak_mb']:.0f} MB"
-    )
+    return f"[green]success[/]  {name:55} {rate:>9,.2f} jobs/s  {seconds:8.2f} s  {line['memory_peak_mb']:.0f} MB"
 
 
 def _telling(bars: Progress, task: TaskID) -> Callable[[int], None]:

@@ -24,13 +24,21 @@ class Curve:
 
     strategy: str
     workload: str
+    jobs: int
+    seconds: float
+    """Of work in each job."""
     points: tuple[tuple[int, float], ...]
     """(max_concurrent_jobs, jobs per second), by concurrency."""
 
     @property
     def title(self) -> str:
-        """For legends."""
-        return f"{self.strategy}, {self.workload}"
+        """For tables and sentences."""
+        return f"{self.strategy}, {self.work}"
+
+    @property
+    def work(self) -> str:
+        """What curves that can be compared have in common."""
+        return f"{self.workload} ({self.jobs:,} x {self.seconds:g} s)"
 
     @property
     def knee(self) -> int:
@@ -75,7 +83,11 @@ def curves(results: Iterable[Result]) -> list[Curve]:
     for each in successes(results):
         key = tuple(each[name] for name in ("strategy", "workload_type", "num_instances", "work_duration"))
         groups[key][each["max_concurrent_jobs"]] = each["jobs_per_second_avg"]
-    return [Curve(key[0], key[1], tuple(sorted(points.items()))) for key, points in groups.items() if len(points) >= 3]
+    return [
+        Curve(strategy, workload, jobs, seconds, tuple(sorted(points.items())))
+        for (strategy, workload, jobs, seconds), points in groups.items()
+        if len(points) >= 3
+    ]
 
 
 def equals(results: Iterable[Result]) -> list[dict[str, float]]:
@@ -147,7 +159,7 @@ def _fastest(results: Sequence[Result], workload: str) -> str:
         each["mode"] for each in successes(results) if each["strategy"] == "auto" and each["workload_type"] == workload
     }
     note = f" auto chose {' and '.join(sorted(chosen))}." if chosen else ""
-    return f"{overall}, where all else is equal; side by side: {told}.{note}"
+    return f"{overall}, where all else is equal. Side by side: {told}.{note}"
 
 
 def _concurrency(results: Sequence[Result]) -> str:
@@ -165,10 +177,11 @@ def _optimum(results: Sequence[Result]) -> str:
     found = curves(results)
     if not found:
         return _unknown("3_concurrency_scaling")
-    return "; ".join(
+    told = [
         f"{each.title}: {each.knee}" + (" (the highest tried: try more)" if each.knee == each.points[-1][0] else "")
         for each in found
-    ) + ". Beyond the knee a step returns less than half of its proportional gain."  # fmt: skip
+    ]
+    return "; ".join(["the knee, beyond which a step returns less than half of its proportional gain", *told]) + "."
 
 
 def _async_or_thread(results: Sequence[Result]) -> str:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
-from benchmarks.simulator.telemetry import Telemetry, bucket_percentile
+from benchmarks.percentile import percentile
+from benchmarks.simulator.telemetry import Telemetry
 from benchmarks.simulator.workload import Knobs, Workload
 from benchmarks.simulator.world import World
+from consumer_runtime.contract.metrics import LATENCY_BUCKETS
 from parallel_consumer_operator.resource.tuning import Freeze, Knob, TunedKnobs, TuningMode, TuningSpec
 from parallel_consumer_operator.resource.tuning_status import KnobValues, TuningStatus
 from parallel_consumer_operator.tuning.decision import Decision, Rollback, Step
@@ -47,6 +49,8 @@ class Run:
     latency: list[tuple[float, tuple[int, ...]]] = field(default_factory=list)
     """(second, latency buckets since the start, over all pods)."""
     lag_seconds: list[tuple[float, float]] = field(default_factory=list)
+    backlog: list[tuple[float, float]] = field(default_factory=list)
+    """(second, messages that have come and are not committed)."""
     replicas: list[int] = field(default_factory=list)
     """Pods at each moment."""
 
@@ -55,10 +59,16 @@ class Run:
         first, last = _nearest(self.completed, since), _nearest(self.completed, until)
         return (last[1] - first[1]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
 
+    def rate_at_most(self, since: float, until: float) -> float:
+        """Return the rate of a run that had finished everything: what came in that time, and what was left before."""
+        left = _nearest(self.backlog, until)[1]
+        return self.rate(since, until) + left / (until - since)
+
     def latency_p99(self, since: float, until: float) -> float | None:
         """Return the 99th percentile from admission to completion between two moments, seconds."""
         first, last = _nearest(self.latency, since)[1], _nearest(self.latency, until)[1]
-        return bucket_percentile([after - before for before, after in zip(first, last, strict=True)])
+        grown = [after - before for before, after in zip(first, last, strict=True)]
+        return percentile(LATENCY_BUCKETS, grown, 0.99)
 
     @property
     def knobs(self) -> Knobs:
@@ -203,6 +213,7 @@ def _keep(kept: Run, world: World, gone: Gone) -> None:
     window = kept.workload.bench.behavior.window_seconds
     rate = kept.rate(world.now - window, world.now) if len(kept.completed) > 1 else 0.0
     backlog = sum(partition.backlog for partition in world.partitions)
+    kept.backlog.append((world.now, backlog))
     kept.lag_seconds.append((world.now, backlog / rate if rate > 0 else 0.0))
 
 

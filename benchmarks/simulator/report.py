@@ -28,6 +28,7 @@ def report(workload: Workload, told: Callable[[str], None] = lambda _: None) -> 
     row["details"] = {
         "rules": folded([str(look.decision.reason) for look in tuned.looks if look.decision and _changes(look)]),
         "seconds_below_start": longest_below(tuned, start),
+        "finished_of_start": round(tuned.completed[-1][1] / max(1, start.completed[-1][1]), 3),
         "steps_allowed": steps_allowed(workload, best.knobs),
         "tries": oracle.tries,
     }
@@ -38,7 +39,9 @@ def report(workload: Workload, told: Callable[[str], None] = lambda _: None) -> 
 def _compared(workload: Workload, tuned: Run, start: Run, best: Run, knobs: Knobs) -> dict[str, Any]:
     """Return what is compared: each run from the workload's begin, over its last part."""
     part = (workload.seconds * (1 - MEASURED_SHARE), workload.seconds)
-    start_rate, rate, best_rate = start.rate(*part), tuned.rate(*part), best.rate(*part)
+    start_rate, rate = start.rate(*part), tuned.rate(*part)
+    # A run that was faster before has less left to finish than one that works off its backlog now.
+    best_rate = min(best.rate(*part), tuned.rate_at_most(*part))
     latency, least = tuned.latency_p99(*part) or 0.0, best.latency_p99(*part) or 0.0
     counts = start_rate * COUNTS_FROM <= best_rate and best_rate > 0
     return {

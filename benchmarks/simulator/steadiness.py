@@ -3,14 +3,19 @@
 A stretch is the time between two changes of the load: of the arrival rate, or of what goes wrong.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
 from benchmarks.simulator.loop import Run, steps
 from benchmarks.simulator.workload import Fault, FaultKind, Workload
+from parallel_consumer_operator.resource.tuning import Knob
+from parallel_consumer_operator.tuning.rules import NEVER
 
 COUNTED_WINDOWS = 30
 """So many windows after convergence nothing may change (issue's target)."""
+STAYS = 1.25
+"""A lag within this of the last one has come down to it."""
 MOMENTARY = {FaultKind.REBALANCE, FaultKind.POD_RESTART}
 
 
@@ -49,10 +54,29 @@ def rest_seconds(workload: Workload) -> float:
 
 
 def converged_at(kept: Run, stretch: Stretch) -> float | None:
-    """Return the last change before the first rest in a stretch, its begin without any change; None: no rest."""
-    moments = _changes(kept, stretch) or [stretch.begin]
+    """Return the last change before the first rest in a stretch, its begin without any change; None: no rest.
+
+    While a backlog is worked off the load is what comes and the backlog: it is steady once that is gone.
+    """
+    moments, steady = _changes(kept, stretch) or [stretch.begin], caught_up_at(kept, stretch)
     rest = rest_seconds(kept.workload)
-    return next((before for before, after in pairwise([*moments, stretch.end]) if after - before >= rest), None)
+    settled = ((before, after - max(before, steady)) for before, after in pairwise([*moments, stretch.end]))
+    return next((before for before, rested in settled if rested >= rest), None)
+
+
+def caught_up_at(kept: Run, stretch: Stretch) -> float:
+    """Return when a lag over its target was down to where it stayed; the begin where there was none, or it stays over.
+
+    Where it stayed is a tenth of the target, or what is left at the end: what waits for its keys is a lag too.
+    """
+    target, was_behind = kept.workload.objective.target_lag_seconds, False
+    lags = [(moment, lag) for moment, lag in kept.lag_seconds if stretch.begin <= moment < stretch.end]
+    level = max(target / 10, STAYS * lags[-1][1]) if lags else 0.0
+    for moment, lag in lags if level < target else []:
+        was_behind = was_behind or lag > target
+        if was_behind and lag <= level:
+            return moment
+    return stretch.begin
 
 
 def windows_to_converge(kept: Run) -> float | None:
@@ -84,7 +108,8 @@ def _changes(kept: Run, stretch: Stretch) -> list[float]:
 def longest_below(kept: Run, start: Run) -> float:
     """Return the longest time in seconds in which a run did over 5 % less than the start does, while it was behind.
 
-    Rates are those of half a window; a run that has no backlog beyond its target has nothing to be faster for.
+    Rates are those of half a window; a run that has no backlog beyond its target has nothing to be faster for, and what
+    waits for its keys is not held back by a knob: a run that was faster has more of those left.
     """
     span = kept.workload.bench.behavior.window_seconds / 2
     target, scrape = kept.workload.objective.target_lag_seconds, kept.workload.bench.scrape_seconds
@@ -92,6 +117,16 @@ def longest_below(kept: Run, start: Run) -> float:
     for moment, lag in kept.lag_seconds:
         begun = max(0.0, moment - span)
         worse = lag > target and kept.rate(begun, moment) < 0.95 * start.rate(begun, moment)
+        worse = worse and not _keys_wait(kept, moment)
         current = current + scrape if worse else 0.0
         longest = max(longest, current)
     return longest
+
+
+def _keys_wait(kept: Run, moment: float) -> bool:
+    """Whether, at the last look, no limit was reached and more messages waited in memory than may be in flight."""
+    place = bisect_right(kept.looks, moment, key=lambda look: look.second) - 1
+    seen = kept.looks[place].measured if place >= 0 else None
+    if seen is None:
+        return False
+    return seen.limit_full < NEVER and seen.queued > kept.looks[place].knobs[Knob.MAX_IN_FLIGHT] * seen.pods

@@ -4,10 +4,10 @@ What is known is only what was scraped; faults of the metrics themselves are her
 `Measurement`, so that nothing but the world is simulated.
 """
 
-from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
 
+from benchmarks.percentile import percentile
 from benchmarks.simulator.pod import Pod
 from benchmarks.simulator.workload import FaultKind
 from benchmarks.simulator.world import World
@@ -127,12 +127,13 @@ def _over_short(short: list[list[Sample]]) -> dict[str, float | None]:
     return {
         "rate": rate,
         "service_seconds": sum(_rate(each, "handler_seconds") for each in short) / handled if handled > 0 else None,
-        "service_seconds_p99": percentile(short, "service"),
-        "latency_seconds_p99": percentile(short, "latency"),
+        "service_seconds_p99": _percentile(short, "service"),
+        "latency_seconds_p99": _percentile(short, "latency"),
         "error_ratio": min(1.0, errors / (rate + retried)) if rate + retried > 0 else 0.0,
         "dead_letter_failed_ratio": 0.0,
         "commit_failed_ratio": 0.0,
         "limit_full": _mean([_growth(each, "limit_full") for each in short]),
+        "limit_full_most": max(_growth(each, "limit_full") for each in short),
         "backpressure": _mean([_mean([float(sample.paused) for sample in each]) for each in short]),
         "in_flight": sum(_mean([float(sample.in_flight) for sample in each]) for each in short),
         "queued": sum(_mean([float(sample.queued) for sample in each]) for each in short),
@@ -170,29 +171,13 @@ def _growth(samples: list[Sample], name: str) -> float:
     return min(1.0, float(getattr(samples[-1], name) - getattr(samples[0], name)) / elapsed)
 
 
-def percentile(pods: list[list[Sample]], name: str, share: float = 0.99) -> float | None:
+def _percentile(pods: list[list[Sample]], name: str, share: float = 0.99) -> float | None:
     """Return a percentile of a histogram's growth, within its bucket by proportion, as Prometheus does."""
     grown = [
         sum(getattr(each[-1], name)[place] - getattr(each[0], name)[place] for each in pods)
         for place in range(len(LATENCY_BUCKETS) + 1)
     ]
-    return bucket_percentile(grown, share)
-
-
-def bucket_percentile(grown: list[int], share: float = 0.99) -> float | None:
-    """Return a percentile of bucket counts in seconds; None of none."""
-    totals, total = [], 0
-    for count in grown:
-        total += count
-        totals.append(total)
-    if total == 0:
-        return None
-    place = bisect_left(totals, share * total)
-    if place >= len(LATENCY_BUCKETS):
-        return LATENCY_BUCKETS[-1]
-    low = LATENCY_BUCKETS[place - 1] if place else 0.0
-    before = totals[place - 1] if place else 0
-    return low + (LATENCY_BUCKETS[place] - low) * (share * total - before) / max(1, grown[place])
+    return percentile(LATENCY_BUCKETS, grown, share)
 
 
 def _mean(values: list[float]) -> float:

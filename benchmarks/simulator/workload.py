@@ -1,17 +1,24 @@
 """A workload file as models: arrivals, service, keys, pods, bounds, objective, faults; validated here alone."""
 
+import math
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarks.simulator.errors import WorkloadError
+from consumer_runtime.contract import knobs as contract
 from consumer_runtime.contract.settings import Mode
 from parallel_consumer_operator.resource.tuning import Behavior, Knob, Objective, ScaleDown, ScaleUp, Verification
 
 Knobs = dict[Knob, int]
+MOST = {knob: contract.Knobs.model_json_schema()["properties"][knob.runtime_name]["maximum"] for knob in Knob}
+"""As the resource allows."""
+MOST_MESSAGES = 100_000_000
+"""In one run; each takes the simulator some ten microseconds."""
 
 
 class Part(BaseModel):
@@ -41,11 +48,19 @@ class Service(Part):
     latency_ms_p50: Annotated[float, Field(ge=0, le=600_000)] = 0
     """Waiting for the downstream; log-normal."""
     latency_ms_p99: Annotated[float, Field(ge=0, le=600_000)] = 0
+    """By default the same."""
     cpu_ms: Annotated[float, Field(ge=0, le=600_000)] = 0.05
     """The handler's own CPU time."""
     knee: Annotated[int, Field(ge=1)] | None = None
     """Calls that the downstream bears at once, from all pods; none: any number."""
     beyond_knee: BeyondKnee = BeyondKnee()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _constant_unless_said(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "latency_ms_p50" in given:
+            return {"latency_ms_p99": given["latency_ms_p50"], **given}
+        return given
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -85,19 +100,39 @@ class FaultKind(StrEnum):
     BROKER_SLOW = "broker_slow"
 
 
+EFFECTS = {
+    FaultKind.DOWNSTREAM: ("latency_factor", "error_percent"),
+    FaultKind.STUCK_PARTITION: ("partition",),
+    FaultKind.MEMORY: ("mb_per_message",),
+    FaultKind.BROKER_SLOW: ("ms",),
+}
+"""Which fields say what a fault does; the other kinds have none."""
+MOMENTARY = {FaultKind.REBALANCE, FaultKind.POD_RESTART}
+
+
 class Fault(Part):
     """Something that goes wrong for a while."""
 
     at: Annotated[float, Field(ge=0)]
     """Seconds from the start."""
-    duration: Annotated[float, Field(ge=0, alias="for")] = 0
-    """Seconds; 0 is a moment."""
+    duration: Annotated[float, Field(ge=0, alias="for")] = math.inf
+    """Seconds, by default to the end; of no meaning for what happens in a moment."""
     kind: FaultKind
-    latency_factor: Annotated[float, Field(ge=1)] = 1
+    latency_factor: Annotated[float, Field(ge=1, le=1_000)] = 1
     error_percent: Annotated[float, Field(ge=0, le=100)] = 0
     partition: Annotated[int, Field(ge=0)] = 0
-    mb_per_message: Annotated[float, Field(ge=0)] = 0
-    ms: Annotated[float, Field(ge=0)] = 0
+    mb_per_message: Annotated[float, Field(ge=0, le=1_000_000)] = 0
+    ms: Annotated[float, Field(ge=0, le=600_000)] = 0
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> Self:
+        own = EFFECTS.get(self.kind, ())
+        for field in {name for names in EFFECTS.values() for name in names} & self.model_fields_set:
+            if field not in own:
+                raise ValueError(f"{field} says nothing of {self.kind}; it takes {', '.join(own) or 'no field'}")
+        if own and self.kind is not FaultKind.STUCK_PARTITION and not self.model_fields_set & set(own):
+            raise ValueError(f"{self.kind} needs {' or '.join(own)}")
+        return self
 
     @property
     def end(self) -> float:
@@ -136,15 +171,51 @@ class Workload(Part):
     bench: Bench = Bench()
     seed: int = 1
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_what_the_mode_does_not_use(cls, given: Any) -> Any:
+        """A pool's size may be left out where there is no pool."""
+        if not isinstance(given, dict) or given.get("mode") in {Mode.THREAD, Mode.PROCESS}:
+            return given
+        pool = Knob.WORKER_POOL_SIZE
+        for name, value in (("start", 1), ("bounds", (1, MOST[pool]))):
+            own = given.get(name)
+            if isinstance(own, dict) and pool.value not in own:
+                given = {**given, name: {**own, pool.value: value}}
+        return given
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        for knob in Knob:
-            if knob not in self.start or knob not in self.bounds:
-                raise ValueError(f"start and bounds need {knob.value}")
-            low, high = self.bounds[knob]
-            if not low <= self.start[knob] <= high:
-                raise ValueError(f"start.{knob.value} {self.start[knob]} is outside its bounds {low}..{high}")
+        problem = next(self._problems(), None)
+        if problem is not None:
+            raise ValueError(problem)
         return self
+
+    def _problems(self) -> Iterator[str]:
+        """Say what does not fit together, with the field first."""
+        if self.mode is Mode.AUTO:
+            yield "mode: auto is settled by the operator before anything runs; say single, async, thread or process"
+        yield from self._problems_of_knobs()
+        for place, fault in enumerate(self.faults):
+            if fault.at >= self.seconds:
+                yield f"faults.{place}.at: {fault.at:g} is not before the end of all arrivals, {self.seconds:g}"
+            if fault.partition >= self.partitions:
+                yield f"faults.{place}.partition: {fault.partition} is none of 0..{self.partitions - 1}"
+        offered = sum(each.seconds * each.rate for each in self.arrivals)
+        if offered > MOST_MESSAGES:
+            yield f"arrivals: {offered:.0f} messages in all are more than {MOST_MESSAGES}, the most that can be played"
+
+    def _problems_of_knobs(self) -> Iterator[str]:
+        for knob in Knob:
+            for name, values in (("start", self.start), ("bounds", self.bounds)):
+                if knob not in values:
+                    yield f"{name}.{knob.value}: is missing"
+            low, high = self.bounds[knob]
+            most = MOST[knob]
+            if not 1 <= low <= high <= most:
+                yield f"bounds.{knob.value}: [{low}, {high}] is not [min, max] with 1 <= min <= max <= {most}"
+            if not low <= self.start[knob] <= high:
+                yield f"start.{knob.value}: {self.start[knob]} is outside its bounds {low}..{high}"
 
     @property
     def seconds(self) -> float:
@@ -166,9 +237,20 @@ def load(path: Path) -> Workload:
         return Workload.model_validate(yaml.safe_load(path.read_text()))
     except OSError as error:
         raise WorkloadError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise WorkloadError(f"{path}: not a text file in UTF-8") from error
     except yaml.YAMLError as error:
         raise WorkloadError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "the file"
-        raise WorkloadError(f"{path}: {field}: {first['msg']} (given: {str(first['input'])[:80]})") from error
+        raise WorkloadError(f"{path}: {_first_of(error)}") from error
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors()[0]
+    words = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        # Of the file as a whole: our own words name the field.
+        return words if first["type"] == "value_error" else f"the file is no mapping of fields: {first['input']!r}"
+    field = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    given = first["input"]
+    return f"{field}: {words}" + ("" if isinstance(given, dict) else f" (given: {str(given)[:80]})")

@@ -11,17 +11,27 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from benchmarks.report import page, plots
+from benchmarks import whole_file
+from benchmarks.machine import machine
+from benchmarks.report import page, plots, terminal
 from benchmarks.report.plots import Line
 from benchmarks.scenarios import broker
 from benchmarks.scenarios.broker import Broker
-from benchmarks.scenarios.errors import WorkbenchError
+from benchmarks.scenarios.errors import ScenarioFileError, WorkbenchError
 from benchmarks.scenarios.measure import interruptible
-from benchmarks.scenarios.results import load_json, machine, write
+from benchmarks.scenarios.results import load_json
 from benchmarks.sweeps import measured
 from benchmarks.sweeps.measured import Row
 
-_app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown")
+_HELP = """How fast a backlog is taken with different prefetch sizes, and blocking work with different pools.
+
+Examples:
+
+  python -m benchmarks.sweeps prefetch
+
+  python -m benchmarks.sweeps pool --html build/pool.html
+"""
+_app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help=_HELP)
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 _PREFETCH = """Seconds to take a backlog with pollBatchSize and librdkafka's queue at 100 to 1,300; inline and async.
 
@@ -62,12 +72,12 @@ def prefetch(
 ) -> None:
     """Measure the points that are not there yet, and print the table."""
     points = measured.prefetch_points(
-        tuple(messages or measured.PREFETCH_MESSAGES), tuple(size or measured.PREFETCH_SIZES)
+        tuple(messages or measured.PREFETCH_MESSAGES), tuple(size or measured.PREFETCH_SIZES), repeats=repeats
     )
 
     def begin(where: Broker, kept: set[str], told: Callable[[Any], None]) -> Iterator[Row]:
         todo = [each for each in points if each.key not in kept]
-        return measured.prefetch(where, todo, repeats=repeats, told=told)
+        return measured.prefetch(where, todo, told=told)
 
     keys = [each.key for each in points]
     rows = _kept(output, keys, begin, resume=resume, servers=bootstrap_servers, embedded=embedded)
@@ -117,25 +127,33 @@ def _kept(
 ) -> list[Row]:
     """Measure what is missing, keep every point at once, and return all of them in order."""
     try:
-        there = load_json(output)["rows"] if resume and output.exists() else []
-        found = {row["key"]: row for row in there if row["key"] in keys}
+        found = _there(output) if resume and output.exists() else {}
+        there = len(found.keys() & set(keys))
         with interruptible(), _progress() as bars:
-            task = bars.add_task("points", total=len(keys), completed=len(found))
+            task = bars.add_task("points", total=len(keys), completed=there)
 
             def told(point: object) -> None:
                 bars.update(task, description=str(getattr(point, "key", point)))
 
             for row in begin(broker.connect(servers, embedded=embedded), set(found), told):
                 found[row["key"]] = row
-                write({"machine": machine(), "rows": list(found.values())}, output)
+                whole_file.write_json(output, {"machine": machine(), "rows": list(found.values())})
                 bars.advance(task)
-    except (WorkbenchError, KafkaException) as error:
-        _console.print(f"[red]error:[/] {error}", soft_wrap=True)
+    except (WorkbenchError, KafkaException, OSError) as error:
+        terminal.failed(_console, error)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
         _console.print(f"interrupted; the same command with --resume goes on from {output}")
         raise typer.Exit(130) from None
     return [found[key] for key in keys]
+
+
+def _there(output: Path) -> dict[str, Row]:
+    """Return all points of a file by key: those that are not asked for now stay in it."""
+    rows = load_json(output).get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "key" in row for row in rows):
+        raise ScenarioFileError(f"{output} is no file of `benchmarks.sweeps`: it has no list `rows` of points")
+    return {row["key"]: row for row in rows}
 
 
 def _prefetch_table(rows: list[Row]) -> Table:
@@ -160,7 +178,7 @@ def _page(path: Path, title: str, lines: list[Line], *, x: str, y: str) -> None:
     picture = plots.plot(title, f"{y} by {x}", lambda axes, _: plots.lines(axes, lines, x=x, y=y))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page.page(title, [page.figure(picture)]))
-    _console.print(f"page: {path}", soft_wrap=True)
+    _console.print(f"page: {path}", soft_wrap=True, markup=False)
 
 
 def _progress() -> Progress:

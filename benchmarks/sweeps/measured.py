@@ -29,25 +29,26 @@ class Point:
     messages: int
     how: str
     size: int
+    repeats: int
 
     @property
     def key(self) -> str:
         """Under which it is kept."""
-        return f"{self.messages}/{self.how}/{self.size}"
+        return f"{self.messages}/{self.how}/{self.size}x{self.repeats}"
 
 
-def prefetch_points(messages: tuple[int, ...], sizes: tuple[int, ...]) -> list[Point]:
+def prefetch_points(messages: tuple[int, ...], sizes: tuple[int, ...], *, repeats: int) -> list[Point]:
     """Return the table's cells."""
-    return [Point(count, how, size) for count, how, size in product(messages, _MODES, sizes)]
+    return [Point(count, how, size, repeats) for count, how, size in product(messages, _MODES, sizes)]
 
 
-def prefetch(broker: Broker, points: list[Point], *, repeats: int, told: Callable[[Point], None]) -> Iterator[Row]:
+def prefetch(broker: Broker, points: list[Point], *, told: Callable[[Point], None]) -> Iterator[Row]:
     """Yield each cell: seconds of every repeat, and their spread. Raises MeasureError."""
     with Member() as member:
         for point in points:
             topic = broker.filled("prefetch", point.messages)
             told(point)
-            seconds = [_drained(member, broker, topic, point).seconds for _ in range(repeats)]
+            seconds = [_drained(member, broker, topic, point).seconds for _ in range(point.repeats)]
             yield {"key": point.key, "messages": point.messages, "how": point.how, "size": point.size,
                    "seconds": [round(each, 3) for each in seconds], **_spread(point.messages, seconds)}  # fmt: skip
 

@@ -1,8 +1,11 @@
 """The workbench on a real Kafka: runs end with success, resume after an interruption, and their page opens."""
 
+import contextlib
 import json
 import signal
 import time
+import uuid
+from pathlib import Path
 
 import pytest
 import yaml
@@ -58,26 +61,59 @@ def test_browser_hears_of_errors(tmp_path) -> None:
     assert any("missing is not defined" in each for each in seen.complaints)
 
 
-def test_interrupted_run_resumes_to_the_same_table(start, call, tmp_path) -> None:
-    """Ctrl-C in the second scenario keeps the first; --resume runs the others and leaves its line as it was."""
-    names = ["first", "second", "third"]
-    entries = [scenario("first"), scenario("second", num_instances=4, work_duration=1.0, max_concurrent_jobs=1),
-               scenario("third")]  # fmt: skip
+def of_run(mark: str) -> list[str]:
+    """The commands of all processes that have this text in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+def kept(results: Path) -> list[dict[str, object]]:
+    """The lines of a results file; none before there is one."""
+    return json.loads(results.read_text())["results"] if results.exists() else []
+
+
+def test_interrupted_run_resumes_to_the_same_table(start, call, tmp_path, monkeypatch) -> None:
+    """Ctrl-C in the second scenario keeps the first, and a kill in the third keeps both; no consumer stays behind.
+
+    --resume runs what is missing and leaves the lines that are there as they were.
+    """
+    monkeypatch.setenv("MARK_OF_RUN", mark := f"marked-{uuid.uuid4()}")
+    slow = {"num_instances": 2, "work_duration": 1.0, "max_concurrent_jobs": 1}
     file, results = tmp_path / "s.json", tmp_path / "r.json"
-    file.write_text(json.dumps(entries))
-    process = start("scenarios", "run", file, "--output", results)
-    deadline = time.monotonic() + _STARTED_WITHIN_SECONDS
-    while not results.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, out
-    [kept] = json.loads(results.read_text())["results"]
+    file.write_text(json.dumps([scenario("first"), scenario("second", **slow), scenario("third", **slow)]))
+    for done, sent, status in [(1, signal.SIGINT, 130), (2, signal.SIGKILL, -signal.SIGKILL)]:
+        before = kept(results)
+        process = start("scenarios", "run", file, "--output", results, "--resume")
+        deadline = time.monotonic() + _STARTED_WITHIN_SECONDS
+        while len(kept(results)) < done and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(sent)
+        assert process.wait(60) == status
+        while of_run(mark) and time.monotonic() < deadline + _STARTED_WITHIN_SECONDS:
+            time.sleep(0.05)
+        assert of_run(mark) == []
+        assert kept(results)[: len(before)] == before
+    two = kept(results)
+    assert [each["name"] for each in two] == ["first", "second"]
     call("scenarios", "run", file, "--output", results, "--resume")
-    found = json.loads(results.read_text())["results"]
-    assert [each["name"] for each in found] == names
-    assert found[0] == kept
-    assert {each["status"] for each in found} == {"success"}
+    found = kept(results)
+    assert found[:2] == two
+    assert [(each["name"], each["status"]) for each in found[2:]] == [("third", "success")]
+
+
+def test_one_failure_ends_a_run_unless_it_is_told_to_go_on(call, tmp_path) -> None:
+    """A job over its time fails its scenario, with status 1 and a reason; --continue-on-error runs the others."""
+    file, results = tmp_path / "s.json", tmp_path / "r.json"
+    file.write_text(json.dumps([scenario("late", work_duration=5.0, job_timeout_ms=50), scenario("good")]))
+    call("scenarios", "run", file, "--output", results, status=1)
+    assert [(each["name"], each["status"]) for each in kept(results)] == [("late", "failed")]
+    call("scenarios", "run", file, "--output", results, "--continue-on-error", status=1)
+    assert [(each["name"], each["status"]) for each in kept(results)] == [("late", "failed"), ("good", "success")]
+    assert "0 of 5 jobs succeeded" in str(kept(results)[0]["error"])
 
 
 def test_failing_handlers_are_counted_as_arithmetic_says(call, tmp_path) -> None:
@@ -91,13 +127,18 @@ def test_failing_handlers_are_counted_as_arithmetic_says(call, tmp_path) -> None
 
 
 def test_sweep_takes_no_less_than_the_ideal(call, tmp_path) -> None:
-    """100 messages of 50 ms need 0.5 s on 10 workers: measured is never below; a resumed sweep keeps its points."""
+    """100 messages of 50 ms need 0.5 s on 10 workers: measured is never below.
+
+    A resumed sweep keeps its points, also those that are not asked for this time.
+    """
     output = tmp_path / "p.json"
     arguments = ["sweeps", "pool", "--messages", 100, "--work-ms", 50, "--workers", 10, "--output", output]
     call(*arguments)
     first = output.read_text()
     call(*arguments, "--resume")
     assert output.read_text() == first
+    call(*arguments[:6], "--workers", 20, "--output", output, "--resume")
+    assert [row["workers"] for row in json.loads(output.read_text())["rows"]] == [10, 20]
     [row] = json.loads(first)["rows"]
     assert row["seconds"] >= row["ideal_seconds"] == 0.5
 
@@ -117,7 +158,10 @@ def test_prefetch_sweep_has_every_point_with_its_spread(call, tmp_path) -> None:
 
 
 def test_choose_prints_a_manifest_for_a_users_handler(call, tmp_path) -> None:
-    """A handler that waits, in a package of the user's own: async, with a manifest that the resource accepts."""
+    """A handler that waits, in a package of the user's own: async, with a manifest that the resource accepts.
+
+    Resumed after its last trial it measures nothing anew and prints the same.
+    """
     (tmp_path / "shop.py").write_text(
         "import asyncio\n\n\nasync def handle(message):\n    print('noise')\n    await asyncio.sleep(0.02)\n"
     )
@@ -129,3 +173,7 @@ def test_choose_prints_a_manifest_for_a_users_handler(call, tmp_path) -> None:
     assert manifest["spec"]["execution"]["maxInFlight"] >= 64
     assert "# - mode async" in done.stdout
     assert "<img " in (tmp_path / "build" / "choose.html").read_text()
+    trials = (tmp_path / "build" / "choose.json").read_text()
+    again = call("choose", "shop:handle", "--sample", "m.jsonl", *few, "--resume", folder=tmp_path)
+    assert yaml.safe_load(again.stdout) == manifest
+    assert (tmp_path / "build" / "choose.json").read_text() == trials

@@ -23,10 +23,10 @@ CASES = plan.every_case()[:3]
 FLAT = Growth(rss_percent=0.5, rss_bytes_mean=2.0**30, descriptors=0.0, threads=0.0)
 
 
-def outcome(case: Case, *, lost: int = 0) -> Outcome:
-    """What came of a case in which so many messages were lost, and nothing else went wrong."""
-    counts = dict.fromkeys((field.name for field in dataclasses.fields(Verdict)), 0)
-    verdict = Verdict(**counts | {"messages": case.messages, "lost": lost, "faults": {}, "faults_missing": ()})
+def outcome(case: Case, *, lost: int = 0, faults_missing: tuple[str, ...] = ()) -> Outcome:
+    """What came of a case in which so many messages were lost and such faults not caused; nothing else went wrong."""
+    counts = dict.fromkeys((each.name for each in dataclasses.fields(Verdict) if each.type is int), 0)
+    verdict = Verdict(**counts | {"messages": case.messages, "lost": lost, "faults_missing": faults_missing})
     return Outcome(case=case, verdict=verdict, seconds=40.0, planned_exits=0, folder=Path("logs"))
 
 
@@ -47,8 +47,26 @@ def test_a_report_is_passed_when_all_that_was_planned_kept_its_promises(tmp_path
     assert report.failed
     report.book(outcome(CASES[2]))
     assert not report.failed
-    report.errors.append({"case": "x", "error": "no broker"})
+    report.book_error("x", "no broker")
     assert report.failed
+
+
+def test_what_a_slow_machine_did_not_cause_is_not_passed_and_no_broken_promise(tmp_path: Path) -> None:
+    """Nor is what it could not run in time; but when less than half passed nobody can say, and that is told."""
+    report = Report(tmp_path / "chaos.json", CASES)
+    report.book(outcome(CASES[0]))
+    report.book_error(CASES[1].name, "not run: the time is over")
+    report.book(outcome(CASES[2], faults_missing=("kills is 1, must be at least 2",)))
+    assert report.failed
+    assert report.broken, "one of three"
+    assert list(filter(report.is_unproved, CASES)) == CASES[1:]
+    report.book(outcome(CASES[1]))
+    assert report.errors == [], "the second try did what the first could not"
+    assert report.failed
+    assert not report.broken
+    report.book(outcome(CASES[2], lost=1, faults_missing=("kills is 1, must be at least 2",)))
+    assert report.broken
+    assert not report.is_unproved(CASES[2]), "a broken promise gets no second try"
 
 
 def test_a_run_is_taken_up_where_it_ended(tmp_path: Path) -> None:
@@ -56,7 +74,7 @@ def test_a_run_is_taken_up_where_it_ended(tmp_path: Path) -> None:
     first = Report(tmp_path / "chaos.json", CASES)
     first.book(outcome(CASES[0]))
     first.book(outcome(CASES[1], lost=1))
-    first.errors.append({"case": CASES[2].name, "error": "the topic was not delivered"})
+    first.book_error(CASES[2].name, "the topic was not delivered")
     first.save()
     second = Report.resumed(first.path, CASES)
     assert second.open == CASES[1:]

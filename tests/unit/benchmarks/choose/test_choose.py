@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from benchmarks.choose import manifest, sample
 from benchmarks.choose.__main__ import _app
 from benchmarks.choose.advice import NoModeError, advise
+from benchmarks.choose.kept import Kept, OtherChoiceError
 from benchmarks.choose.trials import Trial, Tried, ladders
 from consumer_runtime.contract.settings import Mode
 
@@ -96,3 +97,46 @@ def test_unknown_handler_is_refused(tmp_path) -> None:
     done = CliRunner().invoke(_app, ["json:dump_it", "--sample", str(tmp_path / "m.jsonl")])
     assert done.exit_code == 1
     assert "dump_it" in done.stderr
+
+
+def test_resumed_choice_has_every_trial_that_was_made(tmp_path) -> None:
+    """Trials come back as they were; what is missing is known by round and setting; the fastest round counts."""
+    file, of = tmp_path / "c.json", {"entrypoint": "a:b"}
+    begun = Kept.begun(file, of, resume=True)
+    begun.add(0, tried(Mode.ASYNC, 16, 800))
+    begun.add(1, tried(Mode.ASYNC, 16, 900))
+    begun.add(0, tried(Mode.SINGLE, 1, 50, reason_not="no"))
+    resumed = Kept.begun(file, of, resume=True)
+    assert resumed.best() == [tried(Mode.ASYNC, 16, 900), tried(Mode.SINGLE, 1, 50, reason_not="no")]
+    assert not resumed.missing(1, Trial(Mode.ASYNC, 16))
+    assert resumed.missing(1, Trial(Mode.SINGLE, 1))
+    assert Kept.begun(file, of, resume=False).best() == []
+
+
+@pytest.mark.parametrize(
+    "content", ['{"of": {"entrypoint": "c:d"}, "trials": {}}', '{"of": {"entrypoint": "a:b"}}', "{}"]
+)
+def test_file_of_another_choice_is_not_resumed(tmp_path, content: str) -> None:
+    """Trials of another handler, or none at all, are refused in words."""
+    (tmp_path / "c.json").write_text(content)
+    with pytest.raises(OtherChoiceError, match="leave --resume out"):
+        Kept.begun(tmp_path / "c.json", {"entrypoint": "a:b"}, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "told"),
+    [
+        (["--name", "My App"], 2, "--name"),
+        (["--name", "ends-"], 2, "--name"),
+        (["--topic", "no topic!"], 2, "--topic"),
+        (["--mode", "async"], 1, "try single, thread, process"),
+        (["--mode", "auto"], 1, "try single, thread, process"),
+    ],
+)
+def test_wrong_option_is_refused_before_minutes_of_measuring(
+    tmp_path, wrong: list[str], status: int, told: str
+) -> None:
+    """Nothing is measured for a manifest that no server would take, or in a mode that the handler has not."""
+    (tmp_path / "m.jsonl").write_text("1\n")
+    done = CliRunner().invoke(_app, ["json:dumps", "--sample", str(tmp_path / "m.jsonl"), *wrong])
+    assert (done.exit_code, told in " ".join(done.stderr.split())) == (status, True), done.stderr

@@ -2,8 +2,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from benchmarks.run_parallel_benchmark import Outcome, Row, _app, percentile, table
-from consumer_runtime.statistics import Histogram
+from benchmarks.run_parallel_benchmark import Outcome, Row, _app, table
 
 OPTIONS = [
     *("--num-messages", "--num-partitions", "--topic-prefix", "--timeout-sec", "--log-level"),
@@ -19,20 +18,11 @@ def test_options_of_the_documents_are_there(option):
     assert option in shown
 
 
-def test_percentile_lies_in_the_bucket_of_the_slowest():
-    """One slow message among a hundred is beyond p99, two are not."""
-    one, two = Histogram(), Histogram()
-    one.observe(0.0004, 99)
-    one.observe(0.9, 1)
-    two.observe(0.0004, 98)
-    two.observe(0.9, 2)
-    assert percentile(one, 0.99) <= 0.0005
-    assert 0.75 < percentile(two, 0.99) <= 1.0
-
-
-def test_percentile_of_nothing_is_zero():
-    """A mode that handled nothing has no latency."""
-    assert percentile(Histogram(), 0.99) == 0.0
+def test_skipping_every_mode_is_refused():
+    """An empty table would look like a benchmark that ran; nothing is started for it."""
+    done = CliRunner().invoke(_app, [f"--skip-{mode}" for mode in Row], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert done.exit_code == 2
+    assert "every mode is skipped" in done.output
 
 
 def test_table_has_the_columns_of_the_documents():

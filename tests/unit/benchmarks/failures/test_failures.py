@@ -1,8 +1,10 @@
 """Simulated failures come at their rate, the same in every run; totals follow the arithmetic."""
 
 import pytest
+from rich.progress import Progress
 
 from benchmarks.failures import handlers, rates
+from benchmarks.failures.__main__ import _telling
 from benchmarks.failures.bench import Bench, Kept, Retry
 from benchmarks.scenarios.broker import Broker
 from benchmarks.scenarios.errors import ScenarioFileError
@@ -55,9 +57,20 @@ def test_parts_are_kept_one_by_one(tmp_path) -> None:
     Kept.at(file).add("memory", [{"b": 2}])
     Kept.at(file).add("idle", [{"a": 3}])
     assert Kept.at(file).parts == {"idle": [{"a": 3}], "memory": [{"b": 2}]}
-    file.write_text("[]")
-    with pytest.raises(ScenarioFileError):
-        Kept.at(file)
+    for content in ("[]", "{}", '{"parts": []}'):
+        file.write_text(content)
+        with pytest.raises(ScenarioFileError):
+            Kept.at(file)
+
+
+def test_progress_counts_consumers() -> None:
+    """A part of three consumers is half done in the middle of its second."""
+    with Progress(disable=True) as bars:
+        task = bars.add_task("part", total=3)
+        told = _telling(bars, task)
+        for share in (0.4, 1.0, 0.5):
+            told(share)
+        assert bars.tasks[0].percentage == 50
 
 
 def test_wrong_entry_point_ends_with_the_runtimes_words() -> None:

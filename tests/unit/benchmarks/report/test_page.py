@@ -2,7 +2,9 @@
 
 import re
 
-from benchmarks.report import markdown, page
+import pytest
+
+from benchmarks.report import markdown, page, plots
 from benchmarks.scenarios import results
 from benchmarks.scenarios.job import Outcome
 from benchmarks.scenarios.model import Scenario
@@ -35,6 +37,23 @@ def test_page_is_self_contained_with_a_picture_for_each_theme() -> None:
     assert "<script" not in text
 
 
+def test_an_answer_of_several_parts_is_a_list() -> None:
+    """On a phone nine curves in one sentence are a wall; an answer of one part stays a sentence."""
+    text = page.text(document())
+    assert "<li>async, io (20 x 1 s): x10.0 in rate for x10 in concurrency</li>" in text
+    assert "<dd>level: async has 1.00 times the rate of thread" in text
+
+
+def test_each_work_has_its_own_curves() -> None:
+    """Curves of other jobs do not lie in the same picture."""
+    both = document()
+    others = [line | {"name": f"{line['name']}-50", "num_instances": 50} for line in both["results"]]
+    assert [each.title for each in page.pictures({"results": both["results"] + others})[:2]] == [
+        "Throughput against concurrency: io (20 x 1 s)",
+        "Throughput against concurrency: io (50 x 1 s)",
+    ]
+
+
 def test_comparison_is_shown_in_page_and_markdown() -> None:
     """Two runs side by side: twice as fast is ratio 2."""
     after, before = document(factor=2.0), document()
@@ -47,6 +66,26 @@ def test_markdown_has_questions_knees_and_each_scenario() -> None:
     """What a pull request needs, in GitHub's tables."""
     told = markdown.text(document())
     assert "**Does async or thread handle I/O better?** level" in told
-    assert "| async, io | 10 |" in told
+    assert "| async, io (20 x 1 s) | 10 |" in told
     assert "| thread-5 | thread | io | 20 | 1 | 5 | 5 |" in told
     assert "6 with success" in told
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.55, 0.91, [0.5, 1.0]),
+        (1.0, 50.0, [1.0, 2.0, 5.0, 10.0, 20.0, 50.0]),
+        (3.0, 3.0, [2.0, 5.0]),
+        (48.0, 1_200_000.0, [10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0, 10_000_000.0]),
+    ],
+)
+def test_axis_has_labels_around_its_curves(low: float, high: float, ticks: list[float]) -> None:
+    """Also where curves stay within one decade."""
+    assert plots.ticks_around(low, high) == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(("ratio", "number"), [(0.998, 0), (1.049, 0), (1.06, 2), (0.9, 3)])
+def test_what_differs_by_less_than_runs_do_is_neither_better_nor_worse(ratio: float, number: int) -> None:
+    """Half of the bars of two equal runs were red."""
+    assert plots._beside(ratio) == plots.COLORS[number]

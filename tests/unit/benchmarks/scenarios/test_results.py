@@ -1,8 +1,12 @@
 """Results: their fields, and what a resumed run takes over."""
 
+import json
+import re
+
 import pytest
 
 from benchmarks.scenarios import results
+from benchmarks.scenarios.errors import ScenarioFileError
 from benchmarks.scenarios.job import Outcome
 from benchmarks.scenarios.model import Scenario
 from benchmarks.scenarios.results import Results
@@ -25,11 +29,28 @@ def outcome(seconds: float = 2.0, succeeded: int = 10, **fields: object) -> Outc
 
 
 def test_result_has_the_documents_fields_and_figures() -> None:
-    """Average, least and most over repeats; the document's pandas snippets find their columns."""
+    """Average, least and most over repeats, under the document's names."""
     line = results.result(scenario("a"), [outcome(2.0), outcome(5.0)])
     assert line.keys() >= DOCUMENTED
     assert (line["jobs_per_second_min"], line["jobs_per_second_avg"], line["jobs_per_second_max"]) == (2.0, 3.5, 5.0)
     assert (line["status"], line["total_time"], line["rss_delta_mb"]) == ("success", 3.5, 10.0)
+
+
+def test_documents_snippets_find_what_they_ask_for(tmp_path) -> None:
+    """Its pandas and jq lines, in plain Python: a pivot of rates, and the best of high load, from the file itself."""
+    both = [scenario("a", num_instances=100), scenario("b", num_instances=100, strategy="thread")]
+    begun = Results.begun(tmp_path / "r.json", both, both, broker="Kafka")
+    begun.add(results.result(both[0], [outcome(4.0, succeeded=100)]))
+    begun.add(results.result(both[1], [outcome(9.0, succeeded=7)]))
+    data = json.loads((tmp_path / "r.json").read_text())
+    success = [line for line in data["results"] if line["status"] == "success"]
+    pivot = {(line["workload_type"], line["strategy"]): line["jobs_per_second_avg"] for line in success}
+    assert pivot == {("io", "async"): 25.0}
+    high_load = [line for line in success if line["num_instances"] >= 100]
+    best = sorted(high_load, key=lambda line: line["jobs_per_second_avg"])
+    assert [[line[name] for name in ("name", "strategy", "jobs_per_second_avg")] for line in best] == [
+        ["a", "async", 25.0]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +67,7 @@ def test_status_says_what_went_wrong(found: Outcome | None, error: str, status: 
     line = results.result(scenario("a"), [found] if found else [], error=error)
     assert line["status"] == status
     assert line["error"]
+    assert line.get("jobs_per_second", 0.0) == pytest.approx(0.5 * found.succeeded if found else 0.0)
 
 
 def test_resumed_run_keeps_what_succeeded_unchanged(tmp_path) -> None:
@@ -60,6 +82,35 @@ def test_resumed_run_keeps_what_succeeded_unchanged(tmp_path) -> None:
     assert [each.name for each in resumed.todo] == ["b", "c", "d"]
     resumed.add(results.result(after[1], [outcome()]))
     assert [line["name"] for line in resumed.document()["results"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ([], "holds a list"),
+        ({"rows": []}, "needs a list `results`"),
+        ({"results": [], "machine": 7}, "an object `machine`"),
+        ({"results": [5]}, "entry 1 of results, field (the entry itself)"),
+        ({"results": [{"name": "a"}]}, "entry 1 of results, field phase"),
+    ],
+)
+def test_file_of_another_kind_is_refused(tmp_path, content: object, told: str) -> None:
+    """A report needs certain fields: what lacks them is named, and is no crash."""
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    with pytest.raises(ScenarioFileError, match=re.escape(told)):
+        results.load(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("lost", ["mode", "total_time", "jobs_per_second_avg"])
+def test_success_without_its_figures_is_refused(tmp_path, lost: str) -> None:
+    """Every figure that the report shows must be there where a scenario succeeded."""
+    line = results.result(scenario("a"), [outcome(latency_ms={"p50": 1.0, "p99": 2.0})])
+    (tmp_path / "r.json").write_text(json.dumps({"results": [line]}))
+    assert results.load(tmp_path / "r.json")["planned"] == 1
+    del line[lost]
+    (tmp_path / "r.json").write_text(json.dumps({"results": [line]}))
+    with pytest.raises(ScenarioFileError, match=f"entry 1 of results, field {lost}"):
+        results.load(tmp_path / "r.json")
 
 
 def test_run_of_one_phase_keeps_the_others(tmp_path) -> None:

@@ -35,6 +35,7 @@ def test_curves_need_three_points_with_all_else_equal() -> None:
     odd = line(rate=99.0, max_concurrent_jobs=20, num_instances=7)
     [found] = summary.curves([*results, odd])
     assert dict(found.points) == rates
+    assert found.title == "async, io (50 x 1 s)"
 
 
 def test_strategies_are_compared_only_where_all_else_is_equal() -> None:
@@ -65,7 +66,7 @@ def test_six_questions_are_answered_from_the_data() -> None:
     assert told[0].startswith("auto")
     assert "auto chose process" in told[0]
     assert "x6.0 in rate for x50" in told[1]
-    assert "async, io: 5." in told[2]
+    assert "async, io (50 x 1 s): 5." in told[2]
     assert told[3].startswith("async has 2.00") or "async: async has 2.00" in told[3]
     assert "massive_load" in told[4]
     assert "8_a" in told[5]
