@@ -8,6 +8,7 @@ from typing import Any
 
 from consumer_runtime.contract import metrics
 from consumer_runtime.contract.metrics import Metric
+from parallel_consumer_operator.exposition import DECISIONS
 from parallel_consumer_operator.resource.names import METRIC_LABEL
 from parallel_consumer_operator.runbook.table import FAILED_SHARE
 from parallel_consumer_operator.tuning.gates import MEMORY_PRESSURE
@@ -15,7 +16,6 @@ from parallel_consumer_operator.tuning.gates import MEMORY_PRESSURE
 WHICH = f'namespace=~"$namespace",{METRIC_LABEL}=~"$consumer"'
 WHO = f"namespace, {METRIC_LABEL}"
 LEGEND = f"{{{{namespace}}}}/{{{{{METRIC_LABEL}}}}}"
-DECISIONS = "pcon_operator_tuning_decisions_total"
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _COLUMNS, _WIDTH, _HEIGHT = 2, 12, 8
 
@@ -61,7 +61,7 @@ def _panels() -> list[dict[str, Any]]:
         _panel(
             "Decisions of the tuner",
             "short",
-            {"{{phase}} {{reason}}": f"sum by (phase, reason) (increase({DECISIONS}[$__rate_interval]))"},
+            {"{{phase}} {{reason}}": f"sum by (phase, reason) (increase({DECISIONS.name}[$__rate_interval]))"},
         ),
         _panel(
             "Messages that fail for good",

@@ -60,6 +60,11 @@ class Runtime(Model):
         list[Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[a-z0-9.-]+$")]], Field(max_length=256)
     ] = []
     """ServiceAccounts, each as namespace/name, that `spec.podTemplate.spec.serviceAccountName` may name."""
+    allowed_csi_drivers: Annotated[
+        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=63)]],
+        Field(max_length=64),
+    ] = []
+    """CSI drivers whose inline volumes `spec.podTemplate.spec.volumes` may ask for."""
 
 
 class ObjectRef(Model):
@@ -142,6 +147,15 @@ class Prometheus(Model):
 
     url: Annotated[str, Field(max_length=2048, pattern=r"^(https?://[^\s]+)?$")] = ""
     """Base URL, such as `http://prometheus-operated.monitoring:9090`; a resource may name its own. Empty: no tuning."""
+    token_file: Annotated[str, Field(max_length=1024, pattern=r"^(/[^\s]+)?$")] = ""
+    """A file with the bearer token for it, read at each look; the pod's own token is in
+    `/var/run/secrets/kubernetes.io/serviceaccount/token`. Empty: none."""
+    ca_file: Annotated[str, Field(max_length=1024, pattern=r"^(/[^\s]+)?$")] = ""
+    """A file with the PEM certificates to trust for it, mounted by `extraVolumes`. Empty: the usual ones."""
+    allowed_addresses: Annotated[
+        list[Annotated[str, Field(pattern=r"^https?://[^\s?#@]+$", max_length=2048)]], Field(max_length=256)
+    ] = []
+    """Base URLs that resources may name as their own, each as it is written there; empty: any."""
 
 
 class PodMonitor(Model):
@@ -278,6 +292,10 @@ class Values(Model):
     """Who may reach the operator."""
     extra_env: Annotated[list[EnvironmentVariable], Field(max_length=64)] = []
     """Further environment variables of the operator, such as those of a proxy."""
+    extra_volumes: Annotated[list[dict[str, Any]], Field(max_length=32)] = []
+    """Further volumes of the operator's pods in Kubernetes' own shape, as for `prometheus.caFile`."""
+    extra_volume_mounts: Annotated[list[dict[str, Any]], Field(max_length=32)] = []
+    """Where they appear in the operator's container, in Kubernetes' own shape."""
     pod_annotations: Strings = {}
     """Further annotations of the operator's pods."""
     pod_labels: Strings = {}

@@ -22,6 +22,7 @@ from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.report import terminal
 from benchmarks.scenarios import broker
 from benchmarks.scenarios.broker import Broker
 from benchmarks.scenarios.errors import WorkbenchError
@@ -109,7 +110,7 @@ def main(
         run = Run(where, _settings(example, where), _message(example), count, per_second)
         run.perform()
     except (WorkbenchError, ConsumerError, KafkaException) as error:
-        _console.print(f"[red]error:[/] {error}", soft_wrap=True)
+        terminal.failed(_console, error)
         raise typer.Exit(1) from error
     if receiver:
         _console.print(f"the receiver answered: {dict(sorted(receiver.answers.items()))}")

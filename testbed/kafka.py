@@ -92,6 +92,7 @@ class Kafka:
             network.ensure(self.instance, telling)
         with telling.step("Start kafka"):
             found = self._state() or PartState(part=Part.KAFKA, facts=self._choose_ports())
+            processes.stop(found.processes.values(), grace_seconds=STOP_SECONDS)  # of a start that was given up
             found.complete = False
             state.save(self.instance, found)
             self._write_properties(found.facts)
@@ -154,12 +155,15 @@ class Kafka:
 
         Raises:
             confluent_kafka.KafkaException: the broker refused, for one because the topic exists.
+            NotReadyError: the broker took it, and does not show it within 30 s.
         """
         from confluent_kafka.cimpl import NewTopic
 
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
         admin = self.admin()  # held until the result is there: the client's end would cancel the request
         admin.create_topics([topic])[name].result(timeout=30)
+        # a busy broker shows a topic seconds after it has agreed to it
+        readiness.wait(f"Topic {name}", lambda: _has_leaders(admin, name), seconds=30)
 
     def _choose_ports(self) -> dict[str, str]:
         facts = {
@@ -232,3 +236,8 @@ class Kafka:
             msg = f"Kafka has no {name}: it is down, or was started without root; run `python -m testbed up kafka`"
             raise NotRunningError(msg)
         return found.facts[name]
+
+
+def _has_leaders(admin: "AdminClient", topic: str) -> bool:
+    found = admin.list_topics(topic, timeout=10).topics[topic]
+    return found.error is None and all(each.leader >= 0 for each in found.partitions.values())

@@ -27,6 +27,23 @@ application.command(epilog="Example: python -m parallel_consumer_operator local 
 application.command(epilog="Example: python -m parallel_consumer_operator replay decisions.jsonl")(replay)
 
 
+TokenFile = Annotated[str, typer.Option(envvar="PROMETHEUS_TOKEN_FILE", help="A file with the bearer token for it.")]
+AuthorityFile = Annotated[
+    str, typer.Option(envvar="PROMETHEUS_CA_FILE", help="A file with the PEM certificates to trust for it.")
+]
+AllowedAccounts = Annotated[
+    list[str] | None,
+    typer.Option(help="A ServiceAccount, as namespace/name, that spec.podTemplate may name; repeat it."),
+]
+AllowedDrivers = Annotated[
+    list[str] | None, typer.Option(help="A CSI driver whose inline volumes pods may have; repeat it.")
+]
+AllowedPrometheus = Annotated[
+    list[str] | None,
+    typer.Option(help="An address that a resource may name as its own Prometheus; repeat it. Default: any."),
+]
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -44,19 +61,14 @@ def run(
     runtime_image: Annotated[
         str, typer.Option(envvar="RUNTIME_IMAGE", help="Image of consumer pods whose handler brings none.")
     ] = RUNTIME_IMAGE,
-    allow_service_account: Annotated[
-        list[str] | None,
-        typer.Option(help="A ServiceAccount, as namespace/name, that spec.podTemplate may name; repeat it."),
-    ] = None,
+    allow_service_account: AllowedAccounts = None,
+    allow_csi_driver: AllowedDrivers = None,
     prometheus_url: Annotated[
         str, typer.Option(envvar="PROMETHEUS_ADDRESS", help="Where consumers are measured; empty: nowhere.")
     ] = "",
-    prometheus_token_file: Annotated[
-        str, typer.Option(envvar="PROMETHEUS_TOKEN_FILE", help="A file with the bearer token for it.")
-    ] = "",
-    prometheus_ca_file: Annotated[
-        str, typer.Option(envvar="PROMETHEUS_CA_FILE", help="A file with the PEM certificates to trust for it.")
-    ] = "",
+    prometheus_token_file: TokenFile = "",
+    prometheus_ca_file: AuthorityFile = "",
+    allow_prometheus: AllowedPrometheus = None,
     leader_elect: Annotated[
         bool, typer.Option(envvar="LEADER_ELECTION", help="Stand by while another replica leads.")
     ] = False,
@@ -87,6 +99,8 @@ def run(
         namespaces=tuple(sorted({*(namespace or ()), *listed})),
         runtime_image=runtime_image,
         allowed_service_accounts=frozenset(allow_service_account or ()),
+        allowed_csi_drivers=frozenset(allow_csi_driver or ()),
+        allowed_prometheus=frozenset(allow_prometheus or ()),
         prometheus_url=prometheus_url,
         prometheus_token_file=prometheus_token_file,
         prometheus_ca_file=prometheus_ca_file,
@@ -135,6 +149,7 @@ def _log_as(log_format: LogFormat, level: LogLevel) -> None:
         structlog.processors.JSONRenderer() if log_format is LogFormat.JSON else structlog.dev.ConsoleRenderer()
     )
     steps: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -77,10 +77,13 @@ async def carry_out(
     known_generation: int,
     applied: Applied,
 ) -> Written:
-    """Write what differs; raises ConflictError when the settings changed since they were read, else ClusterError."""
+    """Write what differs; raises ConflictError when the settings changed since they were read, else ClusterError.
+
+    Raises InvalidResourceError, before anything is written, for what cannot be carried out.
+    """
     written = Written()
-    await _settings(port, key, owner, effective, written, known_generation=known_generation)
     wanted = desired.objects(owner, spec, effective, build)
+    await _settings(port, key, owner, effective, written, known_generation=known_generation)
     live = await asyncio.gather(
         *(port.child(key, desired.kind_of(each), each["metadata"]["name"]) for each in wanted.wanted)
     )

@@ -5,8 +5,6 @@ Kinds are stated, not discovered: discovery costs requests and permissions, and 
 
 import asyncio
 import base64
-import hashlib
-import hmac
 import json
 import random
 import re
@@ -36,6 +34,7 @@ from parallel_consumer_operator.errors import (
     UnavailableError,
 )
 from parallel_consumer_operator.event_manifest import event_manifest
+from parallel_consumer_operator.fingerprint import fingerprint
 from parallel_consumer_operator.lease import candidacy
 from parallel_consumer_operator.mirror import Mirror, Scope
 from parallel_consumer_operator.port import Event, Key, KindRef, Manifest
@@ -81,11 +80,11 @@ class Cluster:
         """Return the resource as the API server has it now, whatever the watch told."""
         return await self._read(kinds.RESOURCE, key.namespace, key.name)
 
-    async def resources(self, namespaces: tuple[str, ...]) -> list[Manifest]:
-        """See `Port.resources`."""
+    async def resources(self, namespaces: tuple[str, ...], *, limit: int | None = None) -> list[Manifest]:
+        """See `Port.resources`; with a limit at most so many of each namespace."""
         found: list[Manifest] = []
         for namespace in namespaces or (None,):
-            request = self._client.get(self._kind(kinds.RESOURCE), namespace=namespace, **_OPTIONS)
+            request = self._client.get(self._kind(kinds.RESOURCE), namespace=namespace, limit=limit, **_OPTIONS)
             found += (await self._ask("list", kinds.RESOURCE, request)).get("items") or []
         return found
 
@@ -112,7 +111,7 @@ class Cluster:
     async def secret_versions(self, key: Key, secrets: frozenset[str]) -> dict[str, str | None]:
         """See `Port.secret_versions`."""
         found = await asyncio.gather(*(self._read(kinds.SECRET, key.namespace, name) for name in sorted(secrets)))
-        return {name: _fingerprint(secret) for name, secret in zip(sorted(secrets), found, strict=True)}
+        return {name: fingerprint(secret) for name, secret in zip(sorted(secrets), found, strict=True)}
 
     async def secret_data(self, key: Key, name: str) -> dict[str, str]:
         """Return a Secret's decoded entries, for a resource's own Prometheus; raises NotFoundError without it."""
@@ -366,15 +365,17 @@ async def _translated() -> AsyncIterator[None]:
     try:
         yield
     except ApiException as error:
-        kind = _ERRORS.get(
-            error.status or 0, UnavailableError if (error.status or 500) >= _SERVER_FAULT else DeniedError
-        )
-        raise kind(_sentence(error)) from error
+        said = _sentence(error)
+        retry = (error.status or 500) >= _SERVER_FAULT and not _MISTYPED.search(said)
+        kind = _ERRORS.get(error.status or 0, UnavailableError if retry else DeniedError)
+        raise kind(said) from error
     except _UNREACHABLE as error:
         raise UnavailableError(f"the API server did not answer: {type(error).__name__}") from error
 
 
 _SERVER_FAULT = 500
+_MISTYPED = re.compile("failed to (create typed patch|convert new|convert new typed) object")
+"""How server-side apply answers, with 500, to an unknown field or a value that is none: trying again is no use."""
 _ERRORS: dict[int, type[ClusterError]] = {
     404: NotFoundError,
     409: ConflictError,
@@ -389,11 +390,3 @@ def _sentence(error: ApiException) -> str:
     except (ValueError, TypeError, KeyError):
         message = error.reason
     return f"{error.status}: {message}"
-
-
-def _fingerprint(secret: Manifest | None) -> str | None:
-    """Return what changes with a Secret's contents; keyed by its uid, so that nobody guesses a password from it."""
-    if secret is None:
-        return None
-    contents = json.dumps(secret.get("data") or {}, sort_keys=True).encode()
-    return hmac.new(secret["metadata"]["uid"].encode(), contents, hashlib.sha256).hexdigest()[:8]

@@ -20,6 +20,8 @@ PAUSE_SECONDS = 0.2
 """Between two passes over one resource: events come in flocks, and one pass sees all of them."""
 BACKOFF_SECONDS = (1, 2, 4, 8, 16, 32, 60)
 """Waits after passes that failed in a row; the last one repeats."""
+END_SECONDS = 1.0
+"""How long passes under way may take to end; what is cut off then is finished by the next process."""
 
 _log = structlog.get_logger(__name__)
 
@@ -34,6 +36,7 @@ class _Loop:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     failures: int = 0
+    in_pass: bool = False
 
 
 class Control:
@@ -43,9 +46,13 @@ class Control:
         self._reconciler, self._metrics = reconciler, metrics
         reconciler.wake = self.wake
         self._loops: dict[Key, _Loop] = {}
+        self._ending = False
+        metrics.under_way.set_function(lambda: sum(loop.in_pass for loop in self._loops.values()))
 
     def changed(self, manifest: Manifest) -> None:
         """Take note of a resource as it is now: start its loop, wake it, or let it be when only the status changed."""
+        if self._ending:
+            return
         metadata = manifest["metadata"]
         key, uid, seen = Key(metadata["namespace"], metadata["name"]), metadata["uid"], digest(metadata)
         loop = self._loops.get(key)
@@ -83,17 +90,28 @@ class Control:
         self._metrics.resources.set(len(self._loops))
 
     async def stop(self) -> None:
-        """End all loops; a pass that is cut off is finished by the next process."""
+        """End all loops: those at rest at once, those in a pass after it, or END_SECONDS later."""
+        self._ending = True
+        for loop in self._loops.values():
+            if loop.task is not None and not loop.in_pass:
+                loop.task.cancel()
         tasks = [loop.task for loop in self._loops.values() if loop.task is not None]
         self._loops.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=END_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, key: Key, loop: _Loop) -> None:
+        structlog.contextvars.bind_contextvars(resource=str(key))  # this task's alone; each line of its passes has it
         while True:
             loop.woken.clear()
+            loop.in_pass = True
             wait = await self._pass(key, loop)
+            loop.in_pass = False
+            if self._ending:
+                return
             await asyncio.sleep(PAUSE_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(loop.woken.wait(), wait)
@@ -104,9 +122,9 @@ class Control:
             with self._metrics.pass_seconds.time():
                 wait = await self._reconciler.step(key)
         except OperatorError as error:
-            _log.warning("pass failed", resource=str(key), error=str(error))
+            _log.warning("pass failed", error=str(error))
         except Exception:  # noqa: BLE001 - a mistake of ours in one resource must not end its loop; it is logged
-            _log.exception("pass broke", resource=str(key))
+            _log.exception("pass broke")
         else:
             loop.failures = 0
             self._metrics.passes.labels(outcome="done").inc()

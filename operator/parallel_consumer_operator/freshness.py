@@ -17,6 +17,8 @@ from parallel_consumer_operator.port import Key, Manifest
 
 INTERVAL_SECONDS = 45.0
 """Three comparisons that fail in a row, and the process counts as deaf (`exposition.STALE_SECONDS`)."""
+FIRST_SECONDS = 10.0
+"""The first look comes this soon: by then the watch has told of what there is."""
 RESOURCES_AT_ONCE = 20
 """Compared each time, in turn: a bound on reads, whatever the number of resources."""
 
@@ -28,26 +30,38 @@ class Reader(Protocol):
         """Return the resource as it is now; raises ClusterError."""
         ...
 
+    async def resources(self, namespaces: tuple[str, ...], *, limit: int | None = None) -> list[Manifest]:
+        """Return at most so many resources of each namespace, of all for none; raises ClusterError."""
+        ...
+
 
 _log = structlog.get_logger(__name__)
 
 
 async def listen(
-    reader: Reader, control: Control, liveness: Liveness, *, interval_seconds: float = INTERVAL_SECONDS
+    reader: Reader,
+    control: Control,
+    liveness: Liveness,
+    namespaces: tuple[str, ...] = (),
+    *,
+    interval_seconds: float = INTERVAL_SECONDS,
 ) -> None:
     """Note a sign of life whenever the watch is up to date; runs until cancelled."""
+    liveness.heard()
     for turn in itertools.count():
-        if await is_fresh(reader, control, turn):
+        await asyncio.sleep(min(FIRST_SECONDS, interval_seconds) if turn == 0 else interval_seconds)
+        if await is_fresh(reader, control, turn, namespaces):
             liveness.heard()
-        await asyncio.sleep(interval_seconds)
 
 
-async def is_fresh(reader: Reader, control: Control, turn: int) -> bool:
-    """Return whether the watch told of some resources what they are now; without resources there is nothing to tell.
+async def is_fresh(reader: Reader, control: Control, turn: int, namespaces: tuple[str, ...] = ()) -> bool:
+    """Return whether the watch told of some resources what they are now, and of any if there are some.
 
     An API server that cannot be asked proves nothing against the watch, and a restart would not help.
     """
     known = control.known()
+    if not known:
+        return not await _are_there(reader, namespaces) or bool(control.known())
     first = turn * RESOURCES_AT_ONCE % max(len(known), 1)
     for key, seen in known[first : first + RESOURCES_AT_ONCE]:
         try:
@@ -58,3 +72,14 @@ async def is_fresh(reader: Reader, control: Control, turn: int) -> bool:
             _log.warning("the watch has not told of a change yet", resource=str(key))
             return False
     return True
+
+
+async def _are_there(reader: Reader, namespaces: tuple[str, ...]) -> bool:
+    """Return whether there are resources: a watch that has told of none is then dead from its start."""
+    try:
+        found = await reader.resources(namespaces, limit=1)
+    except ClusterError:
+        return False
+    if found:
+        _log.warning("the watch has told of no resource, and there are some")
+    return bool(found)

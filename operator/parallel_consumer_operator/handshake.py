@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consumer_runtime.contract.state import RuntimeState
-from parallel_consumer_operator.diagnosis import PodView
+from parallel_consumer_operator.diagnosis import PodView, Problem
 from parallel_consumer_operator.errors import PodUnreachableError
 from parallel_consumer_operator.port import Key, Port
 
@@ -60,6 +60,20 @@ async def hand_over(port: Port, key: Key, pods: Sequence[PodView], generation: i
                 return answer
             await asyncio.sleep(LOOK_SECONDS)
     return answer
+
+
+def in_silence(handshake: Handshake, *, gave_up: bool) -> tuple[Problem, ...]:
+    """Return what is wrong with pods that do not follow, or do not answer, once a full handshake has given up."""
+    if not gave_up or handshake.complete:
+        return ()
+    pods = ", ".join(handshake.waiting[:3])
+    if any(pod not in handshake.states for pod in handshake.waiting):
+        return (
+            Problem("PodsUnreachable", f"The operator gets no answer from {pods} at /state: check NetworkPolicies."),
+        )
+    return (
+        Problem("SettingsNotApplied", f"Generation {handshake.generation} of the settings is not in force in {pods}."),
+    )
 
 
 def _runs(state: RuntimeState | None, generation: int) -> bool:

@@ -5,11 +5,15 @@ MetricsUnavailableError. What is asked, and what the answers mean, is `tuning/qu
 """
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from prometheus_api_client import PrometheusConnect
@@ -24,12 +28,21 @@ THREADS = 8
 """Requests under way at once, over all resources (design)."""
 TIMEOUT_SECONDS = 5
 """For connecting, and for each read (design)."""
+FOREIGN_THREADS = 2
+"""Beside those, for servers that resources name: one that hangs holds up its like, not the operator's own."""
+READ_SECONDS = 20.0
+"""For a whole answer, however slowly it drips."""
+ANSWER_BYTES = 64 * 2**20
+"""An answer may be so long; that about a thousand resources is a tenth of it."""
 WAIT_SECONDS = 30.0
 """For an answer with waiting for a thread: a server that hangs must not hold up a control loop for longer."""
 FRESH_SECONDS = 2.0
 """An answer of this age is good enough for everyone; failures are shared for as long."""
 KEPT = 1_024
 """Answers and connections kept at most."""
+OPTIONS = {"nocache": "1"}
+"""Without it VictoriaMetrics answers with the state of 30 s ago (`-search.latencyOffset`), dated now: a verdict would
+take figures from before a step for those after it. Prometheus and Thanos ignore it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +53,53 @@ class Access:
     bearer_token: str = field(default="", repr=False)
     basic_auth: tuple[str, str] | None = field(default=None, repr=False)
     ca_pem: str = field(default="", repr=False)
+    foreign: bool = False
+    """Named by a resource, not by the operator's administrator: asked apart, and its words are not shown."""
 
 
-class _TrustingAdapter(HTTPAdapter):
-    """Trusts the given certificates beside the usual ones, without a file."""
+class _Bounded:
+    """A response's stream that ends after so many bytes and seconds; all else is the stream's own."""
 
-    def __init__(self, ca_pem: str) -> None:
-        self._context = ssl.create_default_context(cadata=ca_pem)
+    def __init__(self, raw: Any) -> None:
+        self._raw, self._left, self._until = raw, ANSWER_BYTES, time.monotonic() + READ_SECONDS
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        """Yield the parts; raises RequestException beyond the bounds."""
+        for part in self._raw.stream(*args, **kwargs):
+            self._left -= len(part)
+            if self._left < 0 or time.monotonic() > self._until:
+                self._raw.close()
+                raise requests.RequestException(
+                    f"its answer is longer than {ANSWER_BYTES >> 20} MiB or takes longer than {READ_SECONDS:.0f} s"
+                )
+            yield part
+
+
+class _Adapter(HTTPAdapter):
+    """One try and a bounded answer; the given certificates are trusted beside the usual ones, without a file."""
+
+    def __init__(self, access: Access) -> None:
+        self._foreign = access.foreign
+        self._trust: dict[str, Any] = {}
+        if access.ca_pem:
+            self._trust["ssl_context"] = ssl.create_default_context(cadata=access.ca_pem)
         super().__init__(max_retries=Retry(0), pool_maxsize=THREADS)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+        """See HTTPAdapter."""
+        kwargs |= self._trust
+        super().init_poolmanager(*args, **kwargs)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        """See HTTPAdapter."""
+        if self._foreign:
+            _require_not_link_local(request.url or "")
+        response = super().send(request, *args, **kwargs)
+        response.raw = _Bounded(response.raw)
+        return response
 
 
 class Prometheus:
@@ -59,6 +108,7 @@ class Prometheus:
     def __init__(self, observe: Callable[[str], None] = lambda _outcome: None) -> None:
         self._observe = observe
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="prometheus")
+        self._foreign = ThreadPoolExecutor(FOREIGN_THREADS, thread_name_prefix="prometheus-foreign")
         self._connections: dict[Access, PrometheusConnect] = {}
         self._asked: dict[tuple[Access, Scope], tuple[float, asyncio.Task[Mapping[tuple[str, str], Answer]]]] = {}
 
@@ -80,12 +130,13 @@ class Prometheus:
 
     def close(self) -> None:
         """Ask no more; requests under way end by their timeout."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._foreign):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def _ask(self, access: Access, scope: Scope) -> Mapping[tuple[str, str], Answer]:
         loop = asyncio.get_running_loop()
-        connection = self._connection(access)
-        asked = [loop.run_in_executor(self._pool, self._query, connection, text) for text in questions(scope)]
+        connection, pool = self._connection(access), self._foreign if access.foreign else self._pool
+        asked = [loop.run_in_executor(pool, self._query, connection, text, access.foreign) for text in questions(scope)]
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 answers = await asyncio.gather(*asked)
@@ -94,10 +145,10 @@ class Prometheus:
         # In a thread as well: a thousand resources have forty thousand rows.
         return await loop.run_in_executor(self._pool, read, [row for rows in answers for row in rows])
 
-    def _query(self, connection: PrometheusConnect, text: str) -> Sequence[Mapping[str, Any]]:
+    def _query(self, connection: PrometheusConnect, text: str, foreign: bool) -> Sequence[Mapping[str, Any]]:  # noqa: FBT001 - an executor passes by place
         """Run in a thread."""
         try:
-            rows = _rows(connection, text)
+            rows = _rows(connection, text, foreign=foreign)
         except MetricsUnavailableError:
             self._observe("Failed")
             raise
@@ -124,6 +175,8 @@ def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
 def _connect(access: Access) -> PrometheusConnect:
     session = requests.Session()
     session.trust_env = False
+    # A redirect would lead to where nobody allowed it.
+    session.max_redirects = 0
     headers = {"Authorization": f"Bearer {access.bearer_token}"} if access.bearer_token else None
     address = access.address.rstrip("/")
     connection = PrometheusConnect(
@@ -134,26 +187,40 @@ def _connect(access: Access) -> PrometheusConnect:
         retry=Retry(0),
         timeout=TIMEOUT_SECONDS,
     )
-    if access.ca_pem:
-        # After the client's own, which it has mounted at the same address.
-        session.mount(address, _adapter(access))
+    # After the client's own, which it has mounted at the same address.
+    session.mount(address, _adapter(access))
     return connection
 
 
-def _adapter(access: Access) -> _TrustingAdapter:
+def _adapter(access: Access) -> _Adapter:
     try:
-        return _TrustingAdapter(access.ca_pem)
+        return _Adapter(access)
     except ssl.SSLError as error:
         raise MetricsUnavailableError(f"the CA for {access.address} is no PEM certificate: {error}") from error
 
 
-def _rows(connection: PrometheusConnect, text: str) -> Sequence[Mapping[str, Any]]:
+def _require_not_link_local(url: str) -> None:
+    """Raise RequestException for an address at which a node's own services are, as a cloud's for its credentials."""
     try:
-        rows = connection.custom_query(text)
+        found = socket.getaddrinfo(urlsplit(url).hostname, None)
+    except OSError:
+        return  # the request itself says so better
+    for *_, place in found:
+        address = ip_address(str(place[0]).partition("%")[0])
+        if (getattr(address, "ipv4_mapped", None) or address).is_link_local:
+            raise requests.RequestException(f"{address} is link-local: the node's own services are there")
+
+
+def _rows(connection: PrometheusConnect, text: str, *, foreign: bool) -> Sequence[Mapping[str, Any]]:
+    try:
+        rows = connection.custom_query(text, params=OPTIONS)
     except requests.RequestException as error:
         raise MetricsUnavailableError(f"{connection.url} cannot be asked: {_short(error)}") from error
     except PrometheusApiClientException as error:
-        raise MetricsUnavailableError(f"{connection.url} refuses: {_short(error)}") from error
+        told = _short(error)
+        raise MetricsUnavailableError(
+            f"{connection.url} refuses: {told.partition(' (')[0] if foreign else told}"
+        ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise MetricsUnavailableError(
             f"{connection.url} does not answer as Prometheus does: {_short(error)}"

@@ -30,8 +30,8 @@ from parallel_consumer_operator.errors import ClusterError, ConflictError, Denie
 from parallel_consumer_operator.evidence import from_events
 from parallel_consumer_operator.exposition import OperatorMetrics
 from parallel_consumer_operator.groups import Groups
-from parallel_consumer_operator.handshake import Handshake, ask, hand_over
-from parallel_consumer_operator.port import Event, Key, Manifest, Port
+from parallel_consumer_operator.handshake import Handshake, ask, hand_over, in_silence
+from parallel_consumer_operator.port import Event, EventType, Key, Manifest, Port
 from parallel_consumer_operator.resource import names
 from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
 from parallel_consumer_operator.resource.status import ParallelConsumerStatus
@@ -91,22 +91,21 @@ class Reconciler:
         manifest = await self._port.resource(key)
         if manifest is None or manifest["metadata"].get("deletionTimestamp"):
             return None
+        structlog.contextvars.bind_contextvars(generation=manifest["metadata"]["generation"])
         memory = self._memories.setdefault(manifest["metadata"]["uid"], Memory(figures_written_at=_monotonic()))
         before = memory.status or ParallelConsumerStatus.parse(manifest)
         try:
             spec = ParallelConsumerSpec.parse(manifest)
         except ValidationError as error:
             wrong = invalid(error, prefix="spec")
-            return await self._refuse(key, manifest, before, memory, Problem("InvalidSpec", str(wrong)))
+            return await self._refuse(manifest, before, memory, Problem("InvalidSpec", str(wrong)))
         subject = subject_of(manifest, spec, before)
         try:
             return await self._pass(subject, memory)
         except InvalidResourceError as error:
-            return await self._refuse(key, manifest, before, memory, Problem("InvalidSpec", str(error)))
+            return await self._refuse(manifest, before, memory, Problem("InvalidSpec", str(error)))
         except DeniedError as error:
-            return await self._refuse(
-                key, manifest, before, memory, Problem("Denied", f"The API server refuses: {error}")
-            )
+            return await self._refuse(manifest, before, memory, Problem("Denied", f"The API server refuses: {error}"))
         except ConflictError:
             # Someone wrote the settings between our read and our write: read again, at once.
             return 0.0
@@ -164,7 +163,7 @@ class Reconciler:
         pods = [diagnosis.view(pod) for pod in await self._port.pods(subject.key) if diagnosis.still_counts(pod)]
         ready = sum(pod.ready for pod in pods)
         before = report.standing_aside(subject.before, conflict, pods=len(pods), ready=ready, now=self._clock())
-        return await self._refuse(subject.key, subject.manifest, before, memory, conflict)
+        return await self._refuse(subject.manifest, before, memory, conflict)
 
     async def _objects(self, subject: Subject, memory: Memory) -> Outcome:
         """Bring the objects to what is wanted, and the settings to the pods; when paused only look."""
@@ -192,7 +191,7 @@ class Reconciler:
             *diagnosis.of_workload(written.workload),
             *diagnosis.problems(manifests, handshake.states),
             *await from_events(self._port, subject.key, written.workload, manifests, now=self._clock()),
-            *_silent(handshake, gave_up=memory.gave_up_on == written.generation),
+            *in_silence(handshake, gave_up=memory.gave_up_on == written.generation),
         )
         return Outcome(effective=effective, written=written, pods=pods, handshake=handshake, problems=problems)
 
@@ -205,6 +204,7 @@ class Reconciler:
         return Build(
             runtime_image=self._settings.runtime_image, secret_versions=secrets, config_map_versions=versions,
             service_accounts=self._settings.allowed_service_accounts,
+            csi_drivers=self._settings.allowed_csi_drivers,
         )  # fmt: skip
 
     async def _hand_over(
@@ -251,7 +251,7 @@ class Reconciler:
             )
         memory.tune_at, memory.tuned_for = _monotonic() + tuned.requeue_after_seconds, words
         memory.measured, memory.missing = tuned.measured, tuned.missing
-        self._metrics.decisions.labels(phase=tuned.status.phase.value, reason=tuned.status.reason).inc()
+        self._metrics.observe_decision(tuned.status.phase.value, tuned.status.reason, tuned.verdict)
         return tuned
 
     def _circumstances(self, subject: Subject, outcome: Outcome) -> Circumstances:
@@ -311,7 +311,7 @@ class Reconciler:
         return report.status(facts, figures, outcome.effective, subject.before, now=self._clock())
 
     async def _refuse(
-        self, key: Key, manifest: Manifest, before: ParallelConsumerStatus, memory: Memory, problem: Problem
+        self, manifest: Manifest, before: ParallelConsumerStatus, memory: Memory, problem: Problem
     ) -> float | None:
         """Leave everything as it is and say why."""
         generation = manifest["metadata"]["generation"]
@@ -319,7 +319,7 @@ class Reconciler:
         await self._tell(manifest, status, memory)
         for event in report.events(before, status, Written()):
             await self._post(manifest, event)
-        _log.warning("left as it is", resource=str(key), generation=generation, reason=problem.reason)
+        _log.warning("left as it is", reason=problem.reason)
         return REFUSED_SECONDS
 
     async def _tell(self, manifest: Manifest, status: ParallelConsumerStatus, memory: Memory) -> None:
@@ -339,7 +339,9 @@ class Reconciler:
         memory.status, memory.figures_written_at = status, _monotonic()
 
     async def _post(self, manifest: Manifest, event: Event) -> None:
-        """Events are for people who happen to look: one that cannot be posted is logged and does no harm."""
+        """Events are for people who happen to look: the log has them too; one that cannot be posted does no harm."""
+        tell = _log.warning if event.type is EventType.WARNING else _log.info
+        tell(event.message, reason=event.reason)
         try:
             await self._port.post_event(manifest, event)
         except ClusterError as error:
@@ -376,20 +378,6 @@ def _missing(kind: str, versions: Mapping[str, str | None]) -> list[Problem]:
 
 def _contents(config_map: Manifest | None) -> str | None:
     return None if config_map is None else content_hash([config_map.get("data"), config_map.get("binaryData")])
-
-
-def _silent(handshake: Handshake, *, gave_up: bool) -> tuple[Problem, ...]:
-    if not gave_up or handshake.complete:
-        return ()
-    pods = ", ".join(handshake.waiting[:3])
-    unreachable = [pod for pod in handshake.waiting if pod not in handshake.states]
-    if unreachable:
-        return (
-            Problem("PodsUnreachable", f"The operator gets no answer from {pods} at /state: check NetworkPolicies."),
-        )
-    return (
-        Problem("SettingsNotApplied", f"Generation {handshake.generation} of the settings is not in force in {pods}."),
-    )
 
 
 def _monotonic() -> float:

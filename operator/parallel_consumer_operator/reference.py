@@ -5,6 +5,7 @@ from typing import Any
 
 from consumer_runtime.contract.knobs import Knobs, ProcessKnobs, camel_case
 from consumer_runtime.contract.metrics import CATALOGUE, CLIENT_CATALOGUE, Metric
+from parallel_consumer_operator import exposition
 
 Schema = Mapping[str, Any]
 
@@ -58,11 +59,16 @@ def knobs_page() -> str:
 
 
 def metrics_page() -> str:
-    """Return the page of the metrics that a consumer pod exports."""
-    head = ["# Metrics of a consumer", _MADE.format(source="consumer_runtime/contract/metrics.py")]
+    """Return the page of the metrics that a consumer pod and the operator export."""
+    sources = "consumer_runtime/contract/metrics.py and operator/parallel_consumer_operator/exposition.py"
+    head = ["# Metrics", _MADE.format(source=sources), "## Of a consumer", _metrics(CATALOGUE)]
     buckets = ", ".join(f"{bound:g}" for bound in next(each.buckets for each in CATALOGUE if each.buckets))
-    more = ["## Of the Kafka client", _metrics(CLIENT_CATALOGUE), f"Buckets of the histograms, in seconds: {buckets}."]
-    return "\n\n".join([*head, _metrics(CATALOGUE), *more]) + "\n"
+    client = [
+        f"Buckets of the histograms, in seconds: {buckets}.",
+        "## Of its Kafka client",
+        _metrics(CLIENT_CATALOGUE),
+    ]
+    return "\n\n".join([*head, *client, "## Of the operator", _metrics(exposition.CATALOGUE)]) + "\n"
 
 
 def _metrics(catalogue: Iterable[Metric]) -> str:

@@ -27,8 +27,8 @@ _log = structlog.get_logger(__name__)
 async def run(settings: OperatorSettings) -> None:
     """Run until SIGTERM or SIGINT; raises UnavailableError when there is no cluster to talk to."""
     metrics, liveness, stop = OperatorMetrics(), Liveness(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    metrics.watch_silent.set_function(lambda: liveness.silent_seconds)
+    _heed_signals(stop)
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(connect(identity=settings.identity, observe=metrics.observe_request))
         await stack.enter_async_context(serve(metrics, liveness, host="0.0.0.0", port=settings.http_port))  # noqa: S104 - the kubelet probes it
@@ -39,6 +39,7 @@ async def run(settings: OperatorSettings) -> None:
             default_address=settings.prometheus_url,
             token_file=settings.prometheus_token_file,
             ca_file=settings.prometheus_ca_file,
+            allowed=settings.allowed_prometheus,
             secrets=cluster.secret_data,
             brake=settings.emergency_brake,
             namespaces=settings.namespaces,
@@ -48,10 +49,11 @@ async def run(settings: OperatorSettings) -> None:
 
         async def work(ended: asyncio.Event) -> None:
             control = Control(reconciler, metrics)
-            listening = asyncio.create_task(listen(cluster, control, liveness))
+            listening = asyncio.create_task(listen(cluster, control, liveness, settings.namespaces))
             try:
                 async with mirrored(cluster, cluster.mirror, settings.namespaces, control.wake):
-                    await _watch(control, cluster.mirror, settings, ended)
+                    watching = asyncio.create_task(_watch(control, cluster.mirror, settings, stop), name="kopf")
+                    await _until_ended(watching, ended, control)
             finally:
                 listening.cancel()
                 await control.stop()
@@ -64,13 +66,44 @@ async def run(settings: OperatorSettings) -> None:
     _log.info("operator ended")
 
 
+def _heed_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _until_ended(watching: asyncio.Task[None], ended: asyncio.Event, control: Control) -> None:
+    """Watch until told to end; then first the loops end, and kopf with all that it started is cancelled.
+
+    Told to stop by its flag or by a signal, kopf waits 5 s for every task made since it began, the loops among them.
+    """
+    waiting = asyncio.create_task(ended.wait())
+    await asyncio.wait({watching, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    await control.stop()
+    watching.cancel()
+    await asyncio.wait({watching})
+    if not watching.cancelled():
+        watching.result()
+
+
 async def _watch(control: Control, mirror: Mirror, settings: OperatorSettings, stop: asyncio.Event) -> None:
     _log.info("watching", namespaces=list(settings.namespaces) or "all")
-    await kopf.operator(
-        registry=handlers.registry(control, mirror),
-        settings=handlers.settings(),
-        namespaces=settings.namespaces,
-        clusterwide=not settings.namespaces,
-        standalone=True,
-        stop_flag=stop,
-    )
+    ready = asyncio.Event()
+    signals = asyncio.create_task(_take_signals_back(ready, stop))
+    try:
+        await kopf.operator(
+            registry=handlers.registry(control, mirror),
+            settings=handlers.settings(),
+            namespaces=settings.namespaces,
+            clusterwide=not settings.namespaces,
+            standalone=True,
+            ready_flag=ready,
+        )
+    finally:
+        signals.cancel()
+
+
+async def _take_signals_back(ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """Kopf hangs its own handlers in, in place of ours, before it is ready."""
+    await ready.wait()
+    _heed_signals(stop)

@@ -21,12 +21,16 @@ class OperatorSettings:
     runtime_image: str = RUNTIME_IMAGE
     allowed_service_accounts: frozenset[str] = frozenset()
     """ServiceAccounts that pods may run as instead of their resource's own, each as namespace/name."""
+    allowed_csi_drivers: frozenset[str] = frozenset()
+    """CSI drivers whose inline volumes pods may have."""
     prometheus_url: str = ""
     """Where resources without an address of their own are measured; empty: nowhere."""
     prometheus_token_file: str = ""
     """A file with the bearer token for it, read at each look since tokens are rotated; empty: none."""
     prometheus_ca_file: str = ""
     """A file with the PEM certificates to trust for it; empty: the usual ones."""
+    allowed_prometheus: frozenset[str] = frozenset()
+    """Addresses that resources may name as their own Prometheus; empty: any."""
     leader_elect: bool = False
     lease_namespace: str = "default"
     """Where the Lease is; the operator's own namespace in a cluster."""

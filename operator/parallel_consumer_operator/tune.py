@@ -53,6 +53,8 @@ class PrometheusTuner:
     """With the bearer token for the operator's Prometheus, and for no other."""
     ca_file: str = ""
     """With the certificates to trust for it."""
+    allowed: frozenset[str] = frozenset()
+    """Addresses that a resource may name; empty: any."""
     secrets: SecretReader | None = None
     """Reads credentials of a resource's own Prometheus."""
     brake: bool = False
@@ -95,6 +97,7 @@ class PrometheusTuner:
         address = source.address or self.default_address
         if not address:
             raise MetricsUnavailableError("no Prometheus: set spec.tuning.prometheus.address, or the operator's own")
+        self._require_allowed(source.address)
         if source == PrometheusSource():
             return Access(address, bearer_token=_contents(self.token_file).strip(), ca_pem=_contents(self.ca_file))
         return await self._own_access(subject.key, address, source)
@@ -107,7 +110,22 @@ class PrometheusTuner:
             user = await self._secret(key, source.basic_auth_secret_ref.model_copy(update={"key": "username"}), "")
             password = await self._secret(key, source.basic_auth_secret_ref.model_copy(update={"key": "password"}), "")
             basic = (user, password)
-        return Access(address, bearer_token=token.strip(), basic_auth=basic, ca_pem=authority)
+        foreign = source.address is not None
+        return Access(address, bearer_token=token.strip(), basic_auth=basic, ca_pem=authority, foreign=foreign)
+
+    def _require_allowed(self, address: str | None) -> None:
+        """Whoever may create a resource makes the operator ask there: a base address, of the administrator's list."""
+        if address is None:
+            return
+        if odd := set(address) & set("?#@"):
+            raise MetricsUnavailableError(
+                f"spec.tuning.prometheus.address {address} may not hold {' '.join(sorted(odd))}: give the base address"
+            )
+        if self.allowed and address.rstrip("/") not in {each.rstrip("/") for each in self.allowed}:
+            raise MetricsUnavailableError(
+                f"the operator does not allow spec.tuning.prometheus.address {address}: leave it out, or ask the"
+                " operator's administrator (chart value prometheus.allowedAddresses)"
+            )
 
     async def _secret(self, key: Key, reference: SecretReference | None, usual_key: str) -> str:
         if reference is None:
@@ -158,6 +176,7 @@ def outcome_of(subject: TuneSubject, policy: Policy, window: Window, decision: D
         missing=window.missing,
         lag=lag_of(window.measured),
         events=events_of(subject.memory, decision),
+        verdict=decision.judgement.verdict if decision.judgement is not None else None,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from parallel_consumer_operator.port import Event, Key
 from parallel_consumer_operator.resource.tuning import Knob, TuningSpec
-from parallel_consumer_operator.resource.tuning_status import TuningStatus
+from parallel_consumer_operator.resource.tuning_status import TuningStatus, Verdict
 from parallel_consumer_operator.tuning.observation import Circumstances
 
 
@@ -54,6 +54,8 @@ class TuneOutcome:
     """What to do about missing figures, for people."""
     lag: Lag = field(default_factory=Lag)
     events: tuple[Event, ...] = ()
+    verdict: Verdict | None = None
+    """How the step before turned out, if this cycle judged it."""
 
 
 class Tuner(Protocol):

@@ -14,6 +14,9 @@ from testbed import installation
 from testbed.installation import NAMESPACE, OPERATOR_NAMESPACE, Place
 from testbed.progress import Progress
 
+# `pulse` is beside this file.
+sys.path.append(str(Path(__file__).parent))
+
 
 @dataclass(frozen=True)
 class Demo:

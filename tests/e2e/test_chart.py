@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pulse import Pulse
 
+from parallel_consumer_operator.local.load import Load, LoadGenerator
 from testbed.cluster import Kubernetes
 from testbed.kafka import Kafka
 
@@ -20,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "parallel-consumer-operator"
 EXAMPLE = ROOT / "examples" / "short-io-async" / "parallelconsumer.yaml"
 OPERATOR = "deployment/pco-parallel-consumer-operator"
+CONSUMING_SECONDS = 15.0
+"""Seconds that a group may be without a commit while its pods are replaced: a rebalance, on a busy machine."""
+PARTITIONS = 4
 IMAGES = {"image": "localhost/parallel-consumer-operator", "runtime.image": "localhost/parallel-consumer-runtime"}
 
 
@@ -52,9 +57,15 @@ class Release:
 
     def pods(self, name: str) -> list[dict[str, Any]]:
         """The consumer pods of a ParallelConsumer."""
-        found: dict[str, Any] = json.loads(
-            self.kubectl("get", "pods", "-l", f"parallelconsumer.dev/name={name}", "-o", "json")
-        )
+        return self.selected(f"parallelconsumer.dev/name={name}")
+
+    def operators(self) -> list[dict[str, Any]]:
+        """The operator's pods."""
+        return self.selected("app.kubernetes.io/name=parallel-consumer-operator")
+
+    def selected(self, labels: str) -> list[dict[str, Any]]:
+        """The pods with these labels."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", "pods", "-l", labels, "-o", "json"))
         return list(found["items"])
 
 
@@ -76,9 +87,10 @@ def release(kubernetes: Kubernetes) -> Iterator[Release]:
 def consumer(release: Release, kafka: Kafka) -> str:
     """The example's consumer, of a topic of its own, running in the release's namespace; returns its name."""
     name = f"chart-{uuid.uuid4().hex[:8]}"
-    kafka.create_topic(name, partitions=2)
+    kafka.create_topic(name, partitions=PARTITIONS)
     source, manifest = yaml.safe_load_all(EXAMPLE.read_text())
     manifest["metadata"]["name"] = name
+    manifest["spec"] |= {"replicas": 2, "networkPolicy": {"enabled": True}}
     servers = [kafka.pod_bootstrap_servers]
     manifest["spec"]["source"]["kafka"] |= {"bootstrapServers": servers, "topics": [name], "consumerGroup": name}
     for document in (source, manifest):
@@ -104,6 +116,91 @@ def test_an_upgrade_touches_no_consumer(release: Release, consumer: str) -> None
     after = release.pods(consumer)
     assert [pod["metadata"]["uid"] for pod in after] == [pod["metadata"]["uid"] for pod in before]
     assert [pod["status"]["containerStatuses"][0]["restartCount"] for pod in after] == [0] * len(before)
+
+
+@pytest.fixture(scope="module")
+def load(consumer: str, kafka: Kafka) -> Iterator[LoadGenerator]:
+    """A steady load of 200 messages a second."""
+    made = LoadGenerator(kafka.bootstrap_servers, consumer, Load(rate=200, messages=200_000))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def pulse(consumer: str, kafka: Kafka, load: LoadGenerator) -> Iterator[Pulse]:
+    """What the consumer's group commits under that load."""
+    assert not load.finished
+    with Pulse(kafka.bootstrap_servers, consumer, consumer, partitions=PARTITIONS) as watched:
+        _until(lambda: watched.committed() > 0, what="the first commit")
+        yield watched
+
+
+def test_a_rollout_keeps_the_group_consuming(release: Release, consumer: str, pulse: Pulse) -> None:
+    """A setting that needs new pods replaces them all, and commits go on meanwhile."""
+    before, began = _names(release.pods(consumer)), time.monotonic()
+    change = {"spec": {"handler": {"env": [{"name": "COLOUR", "value": "green"}]}}}
+    release.kubectl("patch", f"pcon/{consumer}", "--type=merge", "-p", json.dumps(change))
+    _until(lambda: _replaced(release, consumer, before), what="two new pods and no old one", seconds=120)
+    assert pulse.longest_gap(began) < CONSUMING_SECONDS
+
+
+def test_a_drain_goes_by_the_budget_and_keeps_the_group_consuming(
+    release: Release, consumer: str, pulse: Pulse
+) -> None:
+    """Of two pods one is evicted, the other not before a third is ready; then `kubectl drain` ends by itself."""
+    before, began = _names(release.pods(consumer)), time.monotonic()
+    (node,) = {pod["spec"]["nodeName"] for pod in release.pods(consumer)}
+    mine = f"--pod-selector=parallelconsumer.dev/name={consumer}"
+    command = [str(release.cluster.kubectl), "drain", node, mine, "--delete-emptydir-data", "--timeout=100s"]
+    draining = subprocess.Popen(command, env=release.cluster.environment, stderr=subprocess.PIPE, text=True)
+    try:
+        _until(lambda: len(_staying(release, consumer) & before) == 1, what="the first eviction")
+        # The node takes no pod, so there is no third one, and the budget keeps the second.
+        assert "disruption budget" in _eviction(release, *(_staying(release, consumer) & before))
+    finally:
+        release.cluster.run_kubectl("uncordon", node)
+    _, told = draining.communicate(timeout=110)
+    assert draining.returncode == 0, told
+    _until(lambda: _replaced(release, consumer, before), what="two new pods and no old one", seconds=120)
+    assert pulse.longest_gap(began) < CONSUMING_SECONDS
+
+
+def test_the_standby_takes_over_when_the_leaders_pod_is_killed(release: Release, consumer: str, pulse: Pulse) -> None:
+    """What is asked for then is done, once the Lease has run out; no consumer pod notices."""
+    release.install("--set", "replicas=2,networkPolicy.enabled=true")
+    before = _names(release.pods(consumer))
+    _until(lambda: _leader(release) in _names(release.operators()), what="a leader")
+    killed, began = _leader(release), time.monotonic()
+    release.kubectl("delete", "pod", killed, "--grace-period=0", "--force")
+    release.kubectl("scale", f"pcon/{consumer}", "--replicas=3")
+    # The killed one may still have done the scaling in its last moment, so the Lease is waited for as well.
+    _until(
+        lambda: len(release.pods(consumer)) == 3 and _has_another_leader(release, killed),
+        what="a third pod and another leader",
+        seconds=40,
+    )
+    assert before < _names(release.pods(consumer))
+    assert pulse.longest_gap(began) < CONSUMING_SECONDS
+
+
+def test_policies_select_the_pods_that_they_are_for(release: Release, consumer: str, pulse: Pulse) -> None:
+    """The testbed's network enforces none, so: whom the selectors choose, and that the ports let in are those pods'."""
+    assert pulse
+    for name, pods in ((consumer, release.pods(consumer)), (OPERATOR.partition("/")[2], release.operators())):
+        policy = json.loads(release.kubectl("get", "networkpolicy", name, "-o", "json"))["spec"]
+        chosen = ",".join(f"{key}={value}" for key, value in policy["podSelector"]["matchLabels"].items())
+        assert _names(release.selected(chosen)) == _names(pods)
+        (rule,) = policy["ingress"]
+        ports = {port["name"] for port in pods[0]["spec"]["containers"][0]["ports"]}
+        assert {port["port"] for port in rule["ports"]} == ports
+
+
+def test_nothing_was_lost_over_all_this(load: LoadGenerator, pulse: Pulse) -> None:
+    """Through rollout, drain and takeover: the group comes to the very end of what was offered."""
+    load.stop()
+    assert load.failed == 0
+    _until(lambda: pulse.committed() == pulse.offered() == load.sent, what="the end of the backlog", seconds=90)
 
 
 def test_no_call_of_the_operator_was_denied(release: Release, consumer: str) -> None:
@@ -132,6 +229,50 @@ def test_uninstalling_leaves_the_consumer_running(release: Release, consumer: st
     _until(lambda: not release.pods(consumer), what="the end of the consumer's pods")
 
 
+def _names(pods: list[dict[str, Any]]) -> set[str]:
+    return {pod["metadata"]["name"] for pod in pods}
+
+
+def _staying(release: Release, consumer: str) -> set[str]:
+    """The consumer's pods that nobody has begun to take away."""
+    return _names([pod for pod in release.pods(consumer) if "deletionTimestamp" not in pod["metadata"]])
+
+
+def _replaced(release: Release, consumer: str, before: set[str]) -> bool:
+    """Whether two pods are ready that were not there before, and no other is left."""
+    pods = release.pods(consumer)
+    ready = [pod for pod in pods if any(each.get("ready") for each in pod["status"].get("containerStatuses", []))]
+    return len(ready) == len(pods) == 2 and not _names(pods) & before
+
+
+def _eviction(release: Release, pod: str) -> str:
+    """What the API server says to an eviction, which it must refuse."""
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": release.namespace}}
+    path = f"/api/v1/namespaces/{release.namespace}/pods/{pod}/eviction"
+    refused = subprocess.run(
+        [str(release.cluster.kubectl), "create", "--raw", path, "-f", "-"],
+        env=release.cluster.environment,
+        input=json.dumps(body),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert refused.returncode != 0
+    return refused.stderr
+
+
+def _has_another_leader(release: Release, than: str) -> bool:
+    """Whether an operator pod holds the Lease, and not this one."""
+    return _leader(release) in _names(release.operators()) - {than}
+
+
+def _leader(release: Release) -> str:
+    """The operator pod that holds the Lease, empty for none."""
+    lease = json.loads(release.kubectl("get", "lease", OPERATOR.partition("/")[2], "-o", "json"))
+    return str(lease["spec"].get("holderIdentity") or "")
+
+
 def _calls(release: Release, since: str = "") -> list[dict[str, Any]]:
     """What the release's operator asked of the API server, from the audit log, from a time on (RFC 3339)."""
     who = f"system:serviceaccount:{release.namespace}:pco-parallel-consumer-operator"
@@ -152,9 +293,8 @@ def _what(call: dict[str, Any]) -> str:
 
 def _started(release: Release) -> str:
     """When the operator's present container began."""
-    selector = "app.kubernetes.io/name=parallel-consumer-operator"
-    found = json.loads(release.kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
-    return max(pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] for pod in found)
+    pods = release.operators()
+    return max(pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] for pod in pods)
 
 
 def _until(condition: Any, *, what: str, seconds: float = 60.0) -> None:

@@ -32,13 +32,16 @@ def test_every_target_is_met(name: str) -> None:
     ("change", "words"),
     [
         ({"ratio": 0.94}, "ratio 0.94 is below 0.95"),
-        ({"tuned_rate": 90.0}, "tuned_rate 90.0 is below 0.95 x start_rate 100.0"),
+        (
+            {"tuned_rate": 90.0, "details": {"seconds_below_start": 5.0, "finished_of_start": 0.99}},
+            "tuned_rate 90.0 is below 0.95 x start_rate 100.0",
+        ),
         ({"steps_applied": 7}, "steps_applied 7, at most 6"),
         ({"bound_violations": 1}, "bound_violations 1, not 0"),
         ({"raised_while_frozen": 1}, "raised_while_frozen 1, not 0"),
         ({"changes_after_convergence": 1}, "changes_after_convergence 1, not 0"),
         ({"tuned_knobs": {"maxInFlight": 129, "pollBatchSize": 100, "workerPoolSize": 2}}, "maxInFlight 129 is over"),
-        ({"details": {"seconds_below_start": 30.0}}, "below the start's rate for 30 s"),
+        ({"details": {"seconds_below_start": 30.0, "finished_of_start": 3.0}}, "below the start's rate for 30 s"),
     ],
 )
 def test_a_missed_target_is_named(change: dict[str, Any], words: str) -> None:
@@ -47,11 +50,13 @@ def test_a_missed_target_is_named(change: dict[str, Any], words: str) -> None:
     optimum = {**workload.start, Knob.MAX_IN_FLIGHT: 64}
     right: dict[str, Any] = {
         "ratio": 0.97, "start_rate": 100.0, "tuned_rate": 400.0, "steps_applied": 6, "bound_violations": 0,
-        "raised_while_frozen": 0, "changes_after_convergence": 0, "details": {"seconds_below_start": 5.0},
+        "raised_while_frozen": 0, "changes_after_convergence": 0,
+        "details": {"seconds_below_start": 5.0, "finished_of_start": 3.0},
         "tuned_knobs": {"maxInFlight": 70, "pollBatchSize": 100, "workerPoolSize": 2},
     }  # fmt: skip
     assert steps_allowed(workload, optimum) == 6
     assert missed(workload, right, optimum) == []
+    assert missed(workload, {**right, "tuned_rate": 90.0}, optimum) == []  # no backlog was left to it
     found = missed(workload, {**right, **change}, optimum)
     assert len(found) == 1
     assert words in found[0]

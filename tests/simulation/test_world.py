@@ -93,16 +93,48 @@ START_KNOBS = {knob: START[knob.value] for knob in Knob}
     [
         ({"speed": 3}, ["speed", "Extra inputs"]),
         ({"arrivals": [{"seconds": 0, "rate": 1}]}, ["arrivals.0.seconds", "greater than or equal to 1", "given: 0"]),
-        ({"start": {**START, "maxInFlight": 5}}, ["start.maxInFlight 5", "8..4000"]),
+        ({"start": {**START, "maxInFlight": 5}}, ["start.maxInFlight: 5", "8..4000"]),
+        ({"start": {"pollBatchSize": 500}}, ["start.maxInFlight: is missing"]),
+        ({"bounds": {**BOUNDS, "maxInFlight": [0, 9]}}, ["bounds.maxInFlight: [0, 9]", "1 <= min <= max <= 100000"]),
+        ({"mode": "auto"}, ["mode: auto", "single, async, thread or process"]),
+        ({"faults": [{"at": 0, "kind": "rebalance"}, {"at": 0, "kind": "flood"}]}, ["faults.1.kind", "given: flood"]),
+        ({"faults": [{"at": 7, "kind": "rebalance"}]}, ["faults.0.at: 7 is not before", "1"]),
+        ({"faults": [{"at": 0, "kind": "stuck_partition", "partition": 8}]}, ["faults.0.partition: 8", "0..7"]),
+        ({"faults": [{"at": 0, "kind": "broker_slow"}]}, ["faults.0: broker_slow needs ms"]),
+        ({"faults": [{"at": 0, "kind": "memory", "ms": 5}]}, ["faults.0: ms says nothing of memory"]),
+        ({"arrivals": [{"seconds": 86_400, "rate": 1e6}]}, ["arrivals: 86400000000 messages", "100000000"]),
     ],
 )
 def test_a_wrong_workload_file_is_refused_with_its_field(tmp_path: Path, change: Any, words: list[str]) -> None:
     """File, field, and what is allowed."""
     file = tmp_path / "w.yaml"
-    right = {"name": "w", "arrivals": [{"seconds": 1, "rate": 1}], "start": START, "bounds": BOUNDS}
+    right = {"name": "w", "partitions": 8, "arrivals": [{"seconds": 1, "rate": 1}], "start": START, "bounds": BOUNDS}
     file.write_text(json.dumps(right))
     assert load(file).name == "w"
     file.write_text(json.dumps({**right, **change}))
     with pytest.raises(WorkloadError) as caught:
         load(file)
     assert all(word in str(caught.value) for word in ["w.yaml", *words])
+
+
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"a: [", b"\xff\xfe\x00"])
+def test_a_file_that_is_no_workload_at_all_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    """Empty, a list, half a YAML, not even text."""
+    file = tmp_path / "w.yaml"
+    file.write_bytes(content)
+    with pytest.raises(WorkloadError, match=r"w\.yaml: .+"):
+        load(file)
+
+
+def test_what_a_file_may_leave_out() -> None:
+    """A constant service time needs no p99, mode async no pool, and a fault without an end lasts."""
+    made = workload(
+        service={"latency_ms_p50": 20}, start={"maxInFlight": 8, "pollBatchSize": 50},
+        faults=[{"at": 5, "kind": "downstream", "latency_factor": 2}],
+    )  # fmt: skip
+    assert made.service.latency_ms_p99 == 20
+    assert made.start[Knob.WORKER_POOL_SIZE] == 1
+    world = World(made, made.start)
+    before = rate(world, 2)
+    world.advance(50)
+    assert rate(world, 5) == pytest.approx(before / 2, rel=0.1)

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from consumer_runtime.contract import profiles
 from consumer_runtime.contract.knobs import Knobs, ProcessKnobs, camel_case, tunable_knobs
 from consumer_runtime.contract.settings import ExecutionSettings, HandlerSettings, Mode, RetrySettings, RuntimeSettings
-from parallel_consumer_operator.desired import profiles
 from parallel_consumer_operator.errors import InvalidResourceError
 from parallel_consumer_operator.resource.spec import KafkaSpec, ParallelConsumerSpec
 from parallel_consumer_operator.resource.status import EffectiveKnob, ValueSource
@@ -172,8 +172,9 @@ def invalid(error: ValidationError, *, prefix: str) -> InvalidResourceError:
     first = error.errors(include_url=False)[0]
     steps = [str(step) if isinstance(step, int) else camel_case(step) for step in first["loc"]]
     value = first["input"]
+    unknown = first["type"] == "extra_forbidden"  # a definition of another version, or a loosened one, let it through
     return InvalidResourceError(
         field=".".join([prefix, *steps]),
         value=value if isinstance(value, str | int | float | bool) else type(value).__name__,
-        remedy=first["msg"].removeprefix("Value error, "),
+        remedy="there is no such field, take it out" if unknown else first["msg"].removeprefix("Value error, "),
     )

@@ -19,6 +19,8 @@ _PLAIN = (
     "affinity",
     "tolerations",
     "topologySpreadConstraints",
+    "hostAliases",
+    "dnsConfig",
     "priorityClassName",
     "runtimeClassName",
 )

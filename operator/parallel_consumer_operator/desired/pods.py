@@ -20,6 +20,7 @@ _COMMAND = ["python", "-m", "consumer_runtime", "run", "--config", pod.SETTINGS_
 
 def template(owner: Owner, spec: ParallelConsumerSpec, effective: Effective, build: Build) -> Manifest:
     """Return the template of the pods, with the hashes by which a restart and its cause are told."""
+    _require_allowed_drivers(spec, build)
     pod_spec = overlaid(_pod(owner, spec, effective, build), spec.pod_template)
     restart = restart_annotations(effective.settings, spec, build, pod_spec)
     return {
@@ -112,6 +113,19 @@ def _service_account(owner: Owner, spec: ParallelConsumerSpec, build: Build) -> 
             " administrator (chart value runtime.allowedServiceAccounts)",
         )
     return named
+
+
+def _require_allowed_drivers(spec: ParallelConsumerSpec, build: Build) -> None:
+    """A CSI driver may hand a pod anything of the node, and nothing else asks whether the tenant may use it."""
+    for number, volume in enumerate(spec.pod_template.spec.volumes):
+        driver = (volume.csi or {}).get("driver")
+        if volume.csi is not None and driver not in build.csi_drivers:
+            raise InvalidResourceError(
+                field=f"spec.podTemplate.spec.volumes[{number}].csi.driver",
+                value=str(driver),
+                remedy="the operator does not allow inline volumes of this driver: use a claim, or ask the operator's"
+                " administrator (chart value runtime.allowedCsiDrivers)",
+            )
 
 
 def _container(spec: ParallelConsumerSpec, build: Build) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Build:
     config_map_versions: Mapping[str, str | None] = field(default_factory=dict)
     service_accounts: frozenset[str] = frozenset()
     """Those that `spec.podTemplate` may name, as namespace/name."""
+    csi_drivers: frozenset[str] = frozenset()
+    """Those whose inline volumes `spec.podTemplate` may ask for."""
 
 
 def restart_annotations(
@@ -69,6 +71,7 @@ def restart_document(settings: RuntimeSettings, *, exclude_defaults: bool = Fals
         mode="json",
         exclude_defaults=exclude_defaults,
         exclude={
+            "profile": True,
             "generation": True,
             "log_level": True,
             "retry": True,

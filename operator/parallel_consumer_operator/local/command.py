@@ -52,6 +52,7 @@ def _log_to(file: Path) -> None:
     """Keep the operator's log lines, decisions with their whole input among them, out of the table."""
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

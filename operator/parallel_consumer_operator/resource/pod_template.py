@@ -3,6 +3,7 @@
 What is not a field here the API server does not store: host namespaces, hostPath, privileges, other ServiceAccounts.
 """
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field, JsonValue
@@ -36,6 +37,8 @@ class VolumeMount(Model):
     """The volume's name."""
     mount_path: Annotated[str, Field(min_length=1, max_length=1024)]
     """An absolute path."""
+    sub_path: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    """A path within the volume; what is mounted so is not updated while the pod runs."""
     read_only: bool | None = None
     """Whether it cannot be written."""
 
@@ -60,6 +63,39 @@ class ConsumerContainer(Model):
     """Kubernetes' lifecycle hooks; SIGTERM alone drains the consumer."""
 
 
+class PullPolicy(StrEnum):
+    """Kubernetes' imagePullPolicy."""
+
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
+class PortProtocol(StrEnum):
+    """What a port speaks."""
+
+    TCP = "TCP"
+    UDP = "UDP"
+    SCTP = "SCTP"
+
+
+class Port(Model):
+    """A port that a container listens on, in the pod's own network."""
+
+    container_port: Annotated[int, Field(ge=1, le=65_535)]
+    """Its number."""
+    name: Annotated[str, Field(min_length=1, max_length=15, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] | None = None
+    """A name for it, as for a PodMonitor."""
+    protocol: PortProtocol | None = None
+    """TCP by default."""
+
+
+class RestartPolicy(StrEnum):
+    """Whether a container that runs before the consumer goes on beside it."""
+
+    ALWAYS = "Always"
+
+
 class Sidecar(Model):
     """A container beside the consumer; it runs restricted as the consumer does."""
 
@@ -67,6 +103,8 @@ class Sidecar(Model):
     """Its name."""
     image: Annotated[str, Field(min_length=1, max_length=1024)]
     """Its image."""
+    image_pull_policy: PullPolicy | None = None
+    """When the node pulls it."""
     command: Words = []
     """Instead of the image's entrypoint."""
     args: Words = []
@@ -77,12 +115,25 @@ class Sidecar(Model):
     """Secrets and ConfigMaps as environment variables."""
     resources: Resources = Resources()
     """Its CPU and memory."""
+    ports: Annotated[list[Port], Field(max_length=16)] = []
+    """Ports that it listens on."""
     volume_mounts: Annotated[list[VolumeMount], Field(max_length=64)] = []
     """Volumes of the template to mount."""
+    lifecycle: OpenObject | None = None
+    """Kubernetes' lifecycle hooks."""
+    startup_probe: OpenObject | None = None
+    """Kubernetes' startup probe."""
     readiness_probe: OpenObject | None = None
     """Kubernetes' readiness probe."""
     liveness_probe: OpenObject | None = None
     """Kubernetes' liveness probe."""
+
+
+class InitContainer(Sidecar):
+    """A container that runs before the consumer; it runs restricted as the consumer does."""
+
+    restart_policy: RestartPolicy | None = None
+    """Always: it goes on beside the consumer and ends after it, so that a drain still has it; a proxy belongs here."""
 
 
 class Volume(Model):
@@ -114,8 +165,9 @@ class TemplateSpec(Model):
     consumer: ConsumerContainer = ConsumerContainer()
     """The container that runs the handler."""
     sidecars: Annotated[list[Sidecar], Field(max_length=8)] = []
-    """Containers beside it."""
-    init_containers: Annotated[list[Sidecar], Field(max_length=8)] = []
+    """Containers beside it. They are told to end together with it: what a drain still needs goes into
+    initContainers with restartPolicy Always."""
+    init_containers: Annotated[list[InitContainer], Field(max_length=8)] = []
     """Containers that run before it."""
     volumes: Annotated[list[Volume], Field(max_length=32)] = []
     """Volumes for consumer and sidecars."""
@@ -127,6 +179,10 @@ class TemplateSpec(Model):
     """Kubernetes' tolerations."""
     topology_spread_constraints: Objects = []
     """Instead of the spread over nodes that is the default."""
+    host_aliases: Objects = []
+    """Kubernetes' entries for /etc/hosts, as for brokers without a name in DNS."""
+    dns_config: OpenObject | None = None
+    """Kubernetes' DNS settings."""
     priority_class_name: Annotated[str, Field(max_length=253)] | None = None
     """The pods' priority."""
     runtime_class_name: Annotated[str, Field(max_length=253)] | None = None

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, JsonValue
 
 from consumer_runtime.contract.knobs import Knobs, ProcessKnobs
+from consumer_runtime.contract.profiles import Profile as Profile  # noqa: PLC0414 - re-exported
 from consumer_runtime.contract.settings import (
     AutoOffsetReset,
     CircuitBreakerSettings,
@@ -26,7 +27,7 @@ from consumer_runtime.contract.settings import (
 )
 from parallel_consumer_operator.resource import names
 from parallel_consumer_operator.resource.model import Model, optional_fields, required_fields
-from parallel_consumer_operator.resource.pod_template import Objects, OpenObject, PodTemplate
+from parallel_consumer_operator.resource.pod_template import Objects, OpenObject, PodTemplate, PullPolicy
 from parallel_consumer_operator.resource.tuning import TuningSpec
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=names.OBJECT_NAME)]
@@ -34,15 +35,6 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=names.OB
 TopicName = Annotated[str, Field(min_length=1, max_length=249)]
 Text = Annotated[str, Field(max_length=4096)]
 LabelValue = Annotated[str, Field(max_length=63)]
-
-
-class Profile(StrEnum):
-    """A set of starting values and tuning bounds for one kind of work."""
-
-    LOW_LATENCY = "LowLatency"
-    HIGH_THROUGHPUT = "HighThroughput"
-    RESOURCE_CONSTRAINED = "ResourceConstrained"
-    NONE = "None"
 
 
 class ObjectRef(Model):
@@ -155,14 +147,6 @@ class EnvironmentSource(Model):
     """Put before each key."""
     secret_ref: OptionalRef | None = None
     config_map_ref: OptionalRef | None = None
-
-
-class PullPolicy(StrEnum):
-    """Kubernetes' imagePullPolicy."""
-
-    ALWAYS = "Always"
-    IF_NOT_PRESENT = "IfNotPresent"
-    NEVER = "Never"
 
 
 class HandlerSpec(Model):

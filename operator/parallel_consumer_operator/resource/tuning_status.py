@@ -158,6 +158,9 @@ class Block(StatusModel):
     """When it may be tried again."""
     failures: Annotated[int, Field(ge=1, le=1_000)] = 1
     """How often in a row it was tried in vain; each doubles the time, up to eightfold."""
+    arrivals_milli: Count | None = None
+    """Arrivals when it brought nothing, in thousandths per second: when clearly more come it may be tried again before
+    its time. Left out where it did harm."""
     reason: Text
     """What was tried in vain."""
 

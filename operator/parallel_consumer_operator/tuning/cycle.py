@@ -14,6 +14,8 @@ LIMIT_REACHED = 0.5
 """A limit binds when it was reached for at least half of the time, or was half full with partitions paused as long."""
 IN_FLIGHT_NEAR_LIMIT = 0.8
 """Or when this share of it is in flight on average: with hysteresis a binding limit is touched only now and then."""
+ALWAYS_REACHED = 0.9
+"""Or when one pod was at its limit for this share of the time, while the others had less to do."""
 CPU_HEADROOM = 0.9
 """Beyond this share of the CPU more concurrency is only more waiting."""
 GIL_HEADROOM = 0.95
@@ -75,20 +77,32 @@ def required_rate(cycle: Cycle, seen: Measurement) -> float:
     return seen.arrivals + seen.backlog / cycle.policy.spec.objective.catch_up_seconds
 
 
+def pods_at_work(seen: Measurement) -> int:
+    """Return the pods that can have partitions; those beyond the partition count are spare and do nothing."""
+    return max(1, min(seen.pods, seen.partitions or seen.pods))
+
+
 def limit_reached(cycle: Cycle, seen: Measurement) -> bool:
     """Whether maxInFlight is what holds messages back.
 
     Paused partitions alone do not say so: a hot key fills the intake with messages that wait for each other while few
     are in flight.
     """
-    share = seen.in_flight / (cycle.value(Knob.MAX_IN_FLIGHT) * max(1, seen.pods))
-    paused = seen.backpressure >= LIMIT_REACHED and share >= LIMIT_REACHED
-    return share >= IN_FLIGHT_NEAR_LIMIT or seen.limit_full >= LIMIT_REACHED or paused
+    at_work = pods_at_work(seen)
+    share = seen.in_flight / (cycle.value(Knob.MAX_IN_FLIGHT) * at_work)
+    reached = LIMIT_REACHED * at_work / max(1, seen.pods)  # of means over all pods, spare ones too
+    paused = seen.backpressure >= reached and share >= LIMIT_REACHED
+    return share >= IN_FLIGHT_NEAR_LIMIT or seen.limit_full >= reached or paused or one_pod_is_full(seen)
+
+
+def one_pod_is_full(seen: Measurement) -> bool:
+    """Whether a pod is at its limit all the time, whatever the others do."""
+    return seen.limit_full_most >= ALWAYS_REACHED
 
 
 def busy_share(cycle: Cycle, busy: float, seen: Measurement) -> float:
     """Return the share of the pool's workers that are in handlers; only for modes with a pool."""
-    return busy / (cycle.value(Knob.WORKER_POOL_SIZE) * max(1, seen.pods))
+    return busy / (cycle.value(Knob.WORKER_POOL_SIZE) * pods_at_work(seen))
 
 
 def workers_busy(cycle: Cycle, seen: Measurement) -> bool:
@@ -96,11 +110,16 @@ def workers_busy(cycle: Cycle, seen: Measurement) -> bool:
     return cycle.has_pool and busy_share(cycle, seen.busy, seen) > WORKERS_BUSY and seen.queued > 0
 
 
+def limit_in_the_way(cycle: Cycle) -> bool:
+    """Whether maxInFlight leaves no room for more workers: each has a message in flight, so that both bind at once."""
+    return cycle.has_pool and cycle.value(Knob.MAX_IN_FLIGHT) <= cycle.value(Knob.WORKER_POOL_SIZE)
+
+
 def cpu_share(cycle: Cycle, seen: Measurement) -> float:
     """Return the share used of the CPU that can be used: one core per pod where one interpreter runs the handler."""
-    usable = seen.cpu_limit_cores
+    usable = seen.cpu_limit_cores * pods_at_work(seen) / max(1, seen.pods)
     if cycle.circumstances.mode is not Mode.PROCESS:
-        usable = min(usable, float(seen.pods))
+        usable = min(usable, float(pods_at_work(seen)))
     return seen.cpu_cores / usable if usable > 0 else 0.0
 
 

@@ -171,7 +171,8 @@ def after_verdict(cycle: Cycle, step: OpenVerify, outcome: verify.Outcome) -> Tu
     if outcome.ceiling is None:
         return _without_overcome_blocks(memory, step)
     reason = f"{step.rule} {step.from_value} -> {step.to_value}: {outcome.judgement.message}"
-    return blocked(cycle.with_memory(memory), step.knob, step.direction, outcome.ceiling, reason)
+    arrivals = step.baseline.arrivals_milli if outcome.for_this_load else None
+    return blocked(cycle.with_memory(memory), step.knob, step.direction, outcome.ceiling, reason, arrivals=arrivals)
 
 
 def _without_overcome_blocks(memory: TuningStatus, step: OpenVerify) -> TuningStatus:
@@ -183,16 +184,22 @@ def _without_overcome_blocks(memory: TuningStatus, step: OpenVerify) -> TuningSt
     return memory.model_copy(update={"blocked": tuple(block for block in memory.blocked if not overcome(block))})
 
 
-def blocked(cycle: Cycle, knob: Knob, direction: Direction, limit: int, reason: str) -> TuningStatus:
-    """Remember not to go there for a while; each failure in a row at about the same place doubles the time."""
+def blocked(
+    cycle: Cycle, knob: Knob, direction: Direction, limit: int, reason: str, *, arrivals: int | None = None
+) -> TuningStatus:
+    """Remember not to go there for a while; each failure in a row at about the same place doubles the time.
+
+    `arrivals`, in thousandths per second, is given where it failed for this load only.
+    """
     memory, spec = cycle.memory, cycle.policy.spec.verify
     before = block_of(memory, knob, direction)
     again = before is not None and cycle.now >= before.until
     failures = before.failures + 1 if before is not None and again else (before.failures if before else 1)
     until = cycle.now + timedelta(seconds=spec.block_seconds) * min(2 ** (min(failures, 10) - 1), LONGEST_BLOCK)
     block = Block(
-        knob=knob, direction=direction, limit=max(1, limit), until=until, failures=failures, reason=reason[:1_024]
-    )
+        knob=knob, direction=direction, limit=max(1, limit), until=until, failures=failures, arrivals_milli=arrivals,
+        reason=reason[:1_024],
+    )  # fmt: skip
     others = tuple(other for other in memory.blocked if other is not before)
     return memory.model_copy(update={"blocked": (*others, block)})
 

@@ -57,6 +57,8 @@ class Measurement(Seen):
     """Commits refused, of those that the interval of 200 ms allows."""
     limit_full: Share
     """Share of the time in which max_in_flight was reached, mean over the pods."""
+    limit_full_most: Share = 0
+    """The same of the pod with the most: partitions and keys are not spread evenly."""
     limit_full_long: Share
     backpressure: Share
     """Share of the time in which partitions were paused for a limit, mean over the pods."""

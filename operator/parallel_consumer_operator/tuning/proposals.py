@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from parallel_consumer_operator.resource.tuning import Knob, TuningMode
 from parallel_consumer_operator.resource.tuning_status import Block, Direction, KnobValues, Saturation
-from parallel_consumer_operator.tuning import commands, rules
+from parallel_consumer_operator.tuning import commands, rules, verify
 from parallel_consumer_operator.tuning import memory as remember
 from parallel_consumer_operator.tuning.actions import hold, recommend, set_knob
 from parallel_consumer_operator.tuning.cycle import Cycle
@@ -65,7 +65,7 @@ def _admit(cycle: Cycle, seen: Measurement, proposal: rules.Proposal, no_raise: 
     direction = Direction.UP if proposal.wanted > value else Direction.DOWN
     if direction is Direction.UP and no_raise is not None:
         return _Answer(hold=Hold(no_raise.gate, f"{no_raise.message}; {proposal.message}"))
-    wanted, block = _short_of_block(cycle, proposal, value, direction)
+    wanted, block = _short_of_block(cycle, seen, proposal, direction)
     if block is not None:
         saturation = Saturation(reason=Gate.BLOCKED, message=f"{proposal.message}; {block.reason}")
         text = f"{proposal.knob} {direction} from {block.limit} is blocked until {block.until:%H:%M:%S}: {block.reason}"
@@ -86,22 +86,30 @@ def _admit(cycle: Cycle, seen: Measurement, proposal: rules.Proposal, no_raise: 
 
 
 def _short_of_block(
-    cycle: Cycle, proposal: rules.Proposal, value: int, direction: Direction
+    cycle: Cycle, seen: Measurement, proposal: rules.Proposal, direction: Direction
 ) -> tuple[int, Block | None]:
     """Return the value to go to, half way to what failed; or the block, when it is too near.
 
     Half way is the geometric mean, and no factor holds it back: what lies at its far end is known, so that halving
     finds the best value within a few steps (decision 11). It ends within half of the tolerance.
     """
-    block = remember.block_of(cycle.memory, proposal.knob, direction)
-    if block is None or cycle.now >= block.until:
+    block, value = remember.block_of(cycle.memory, proposal.knob, direction), cycle.value(proposal.knob)
+    if block is None or cycle.now >= block.until or _of_another_load(block, seen):
         return proposal.wanted, None
     half, near = math.sqrt(value * block.limit), cycle.policy.tolerance / 2
     if direction is Direction.UP:
-        is_near = block.limit <= value * (1 + near) or math.floor(half) <= value
-        return min(proposal.ideal, math.floor(half)), block if is_near else None
+        # To the nearest: rounded down each time, five halvings of a bracket of 4 do not come within half of 10 %.
+        middle = min(round(half), block.limit - 1)
+        is_near = block.limit <= value * (1 + near) or middle <= value
+        return min(proposal.ideal, middle), block if is_near else None
     is_near = block.limit >= value * (1 - near) or math.ceil(half) >= value
     return max(proposal.wanted, math.ceil(half)), block if is_near else None
+
+
+def _of_another_load(block: Block, seen: Measurement) -> bool:
+    """Whether a raise that brought nothing was tried for clearly less than comes now (decision 15)."""
+    tried_for = block.arrivals_milli
+    return tried_for is not None and seen.arrivals * 1_000 > (1 + verify.INPUT_MOVED) * tried_for
 
 
 def _paced_step(cycle: Cycle, seen: Measurement, proposal: rules.Proposal, goal: int) -> Decision:

@@ -132,6 +132,7 @@ def _of_limits(scope: Scope) -> dict[str, str]:
     memory = f"{_now(scope, metrics.MEMORY)} / ({_now(scope, metrics.MEMORY_LIMIT)} > 0)"
     return {
         "limit_full": _mean(_rate(scope, metrics.LIMIT_FULL, short)),
+        "limit_full_most": _max(_rate(scope, metrics.LIMIT_FULL, short)),
         "limit_full_long": _mean(_rate(scope, metrics.LIMIT_FULL, long)),
         "backpressure": _mean(_over(scope, "avg_over_time", metrics.BACKPRESSURE, short)),
         "in_flight": _sum(_over(scope, "avg_over_time", metrics.IN_FLIGHT, short)),
@@ -271,6 +272,7 @@ def measurement(answer: Answer | None, *, pods: Collection[str], window: int) ->
         dead_letter_failed_ratio=_share(value.amount("dead_letter_failed"), value.amount("dead_lettered")),
         commit_failed_ratio=_share(value.amount("commit_failures"), COMMITS_PER_SECOND),
         limit_full=min(1.0, value.amount("limit_full")),
+        limit_full_most=min(1.0, value.amount("limit_full_most")),
         limit_full_long=min(1.0, value.amount("limit_full_long")),
         backpressure=min(1.0, value.amount("backpressure")),
         poll_fill=min(1.0, value.amount("poll_fill")),

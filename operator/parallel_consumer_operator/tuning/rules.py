@@ -19,8 +19,10 @@ from parallel_consumer_operator.tuning.cycle import (
     cpu_share,
     lag,
     latency_is_the_handlers_own,
+    limit_in_the_way,
     limit_reached,
     over_latency,
+    pods_at_work,
     required_rate,
     workers_busy,
 )
@@ -138,7 +140,9 @@ def fetch_starved(cycle: Cycle, seen: Measurement) -> Finding:
 
 def limit_binding(cycle: Cycle, seen: Measurement) -> Finding:
     """Behind, the limit full, service time flat and CPU to spare: the limit holds us back; raise it by Little's law."""
-    if not behind(cycle, seen) or not limit_reached(cycle, seen) or workers_busy(cycle, seen):
+    if not behind(cycle, seen) or not limit_reached(cycle, seen):
+        return None
+    if workers_busy(cycle, seen) and not limit_in_the_way(cycle):
         return None
     if _service_growth(seen) > FLAT or not cpu_headroom(cycle, seen):
         return None
@@ -150,8 +154,10 @@ def limit_binding(cycle: Cycle, seen: Measurement) -> Finding:
 
 
 def workers_all_busy(cycle: Cycle, seen: Measurement) -> Finding:
-    """Workers are busy for more than 85 % of the time and messages queue: add workers, as far as the CPU goes."""
+    """Workers are busy for more than 85 % of the time, messages queue: add workers, as far as limit and CPU go."""
     if not workers_busy(cycle, seen) or not behind(cycle, seen) or not cpu_headroom(cycle, seen):
+        return None
+    if limit_in_the_way(cycle):
         return None
     share = busy_share(cycle, seen.busy, seen)
     text = (
@@ -163,7 +169,8 @@ def workers_all_busy(cycle: Cycle, seen: Measurement) -> Finding:
     most = _workers_that_the_cpu_carries(cycle, seen)
     if most <= cycle.value(Knob.WORKER_POOL_SIZE):
         return Note(Quiet.CPU_BOUND, f"{text}, but the CPU carries no more: {_more_pods(cycle, seen)}", saturated=True)
-    return Proposal(found.rule, found.knob, min(found.wanted, most), found.ideal, found.message)
+    wanted = min(found.wanted, most, cycle.value(Knob.MAX_IN_FLIGHT))
+    return Proposal(found.rule, found.knob, wanted, found.ideal, found.message)
 
 
 def thrash(cycle: Cycle, seen: Measurement) -> Finding:
@@ -188,7 +195,7 @@ def overprovisioned(cycle: Cycle, seen: Measurement) -> Finding:
         pool = cycle.value(Knob.WORKER_POOL_SIZE)
         needed = max(1, math.ceil(pool * busy_share(cycle, seen.busy_long, seen) / WORKERS_BUSY * SPARE))
         if needed <= WORTH_LOWERING * pool:
-            text = f"{seen.busy_long:.1f} of {pool * seen.pods} workers were busy over the long window"
+            text = f"{seen.busy_long:.1f} of {pool * pods_at_work(seen)} workers were busy over the long window"
             return Proposal(Rule.OVERPROVISIONED, Knob.WORKER_POOL_SIZE, needed, needed, text)
     value, needed = cycle.value(Knob.MAX_IN_FLIGHT), max(1, math.ceil(seen.in_flight_peak_long * SPARE))
     text = f"at most {seen.in_flight_peak_long:.0f} of {value} were in flight in any pod over the long window"
@@ -249,8 +256,8 @@ def _catching_up(cycle: Cycle, seen: Measurement) -> Note:
 
 
 def _places(cycle: Cycle, seen: Measurement) -> float:
-    """Return how many messages may be in flight in all pods."""
-    return cycle.value(Knob.MAX_IN_FLIGHT) * max(1, seen.pods)
+    """Return how many messages may be in flight in all pods that have partitions."""
+    return cycle.value(Knob.MAX_IN_FLIGHT) * pods_at_work(seen)
 
 
 def _service_growth(seen: Measurement) -> float:
@@ -262,7 +269,7 @@ def _service_growth(seen: Measurement) -> float:
 
 def _workers_that_the_cpu_carries(cycle: Cycle, seen: Measurement) -> int:
     share = cpu_share(cycle, seen)
-    return math.ceil(cycle.value(Knob.WORKER_POOL_SIZE) / share) if share > 0 else 2**31
+    return math.ceil(_scaled(cycle.value(Knob.WORKER_POOL_SIZE), 1.0, share)) if share > 0 else 2**31
 
 
 def _idle_for_long(cycle: Cycle, seen: Measurement) -> bool:
@@ -280,7 +287,8 @@ def _lag_long(seen: Measurement) -> float:
 
 
 def _more_pods(cycle: Cycle, seen: Measurement) -> str:
-    needed = max(seen.pods + (seen.rate <= 0), math.ceil(_scaled(seen.pods, required_rate(cycle, seen), seen.rate)))
+    pods = pods_at_work(seen)
+    needed = max(pods + (seen.rate <= 0), math.ceil(_scaled(pods, required_rate(cycle, seen), seen.rate)))
     text = f"about {needed} replicas are needed"
     return f"{text}, and as many partitions (there are {seen.partitions})" if needed > seen.partitions else text
 

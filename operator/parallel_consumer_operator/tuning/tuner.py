@@ -92,8 +92,8 @@ def _follow_verdict(
         decision = set_knob(closed.with_memory(memory), seen, Rule.TRIM, step.knob, trimmed, text)
         return replace(decision, judgement=outcome.judgement)
     if outcome.judgement.verdict is Verdict.NOT_PAID:
-        raises_back = step.direction is Direction.DOWN
-        taken = None if raises_back and no_raise else _take_back(cycle, step, outcome, Cause.DID_NOT_PAY)
+        # Also a lowering behind a gate that forbids raises: taking back goes on there, and it is no new value.
+        taken = _take_back(cycle, step, outcome, Cause.DID_NOT_PAY)
         if taken is not None:
             return taken
     if step.rule == Rule.TRIM:

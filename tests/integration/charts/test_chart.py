@@ -1,18 +1,24 @@
 """The chart against a real API server: what Helm, its schema and the server themselves say. Pods are `tests/e2e`."""
 
+import io
 import json
 import subprocess
+import tarfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
+from parallel_consumer_operator.desired.objects import holds
 from testbed.cluster import Kubernetes
 
 pytestmark = pytest.mark.cluster
 CHART = Path(__file__).resolve().parents[3] / "charts" / "parallel-consumer-operator"
+PREVIOUS = "3d53128"
+"""The commit whose chart stands for the previous one: before StatefulSets and schema registries."""
 EVERYTHING = (
     "--set=replicas=2,networkPolicy.enabled=true",
     "--set=metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true",
@@ -144,7 +150,7 @@ def test_a_wrong_value_is_refused_by_name(helm: Helm, setting: str, complaint: s
 def test_installing_makes_the_resource_known(helm: Helm, install: Callable[..., str]) -> None:
     """After an installation kubectl knows the kind by its short name, and the notes say what to do next."""
     notes = install()
-    helm.cluster.run_kubectl("wait", "--for=condition=Established", f"crd/{RESOURCE}", "--timeout=20s")
+    _eventually(lambda: _is_served(helm))
     assert helm.cluster.run_kubectl("get", "pcon", "--namespace", helm.namespace) == ""
     assert "kubectl apply -f examples/short-io-async/" in notes
 
@@ -203,10 +209,60 @@ def test_upgrading_the_chart_upgrades_the_definition(helm: Helm, install: Callab
     assert "suspend" in found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
 
 
+@pytest.fixture
+def previous_chart(control_plane: Kubernetes, tmp_path: Path) -> Iterator[Path]:
+    """The previous chart, from this repository's own history; the present definition is there again afterwards."""
+    command = ["git", "archive", PREVIOUS, f"charts/{CHART.name}"]
+    archive = subprocess.run(command, cwd=CHART.parents[1], capture_output=True, timeout=60, check=False)
+    if archive.returncode:
+        pytest.skip(f"this clone has no history as far as {PREVIOUS}: {archive.stderr.decode()}")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(tmp_path, filter="data")
+    yield tmp_path / "charts" / CHART.name
+    present = CHART.parents[1] / "crds" / "parallelconsumers.yaml"
+    control_plane.run_kubectl("apply", "--server-side", "--force-conflicts", "-f", str(present))
+
+
+def test_an_upgrade_from_the_previous_chart_keeps_everything(helm: Helm, previous_chart: Path) -> None:
+    """Resources, the Deployment and their identity stay; definition and permissions are the new ones; nothing is left.
+
+    The operator's image is not run here: what running consumers notice of an upgrade is asked in `tests/e2e`.
+    """
+    helm.done("upgrade", "--install", "pco", str(previous_chart), "--take-ownership", "--set=replicas=0")
+    _eventually(lambda: _is_served(helm))
+    who = f"--as=system:serviceaccount:{helm.namespace}:pco-parallel-consumer-operator"
+    name = "pco-parallel-consumer-operator"
+    kafka = {"bootstrapServers": ["kafka:9092"], "topics": ["t"], "consumerGroup": "g"}
+    resource = {
+        "apiVersion": "parallelconsumer.dev/v1alpha1",
+        "kind": "ParallelConsumer",
+        "metadata": {"name": "stays", "namespace": helm.namespace},
+        "spec": {"source": {"kafka": kafka}, "handler": {"entrypoint": "handler:handle"}},
+    }
+    helm.cluster.apply(resource)
+    newer = json.dumps({"spec": {"source": {"kafka": {"schemaRegistry": {"url": "http://registry"}}}}})
+    patch = ("patch", RESOURCE, "stays", "-n", helm.namespace, "--type=merge", "-p", newer, "--dry-run=server")
+    assert "schemaRegistry" not in helm.cluster.run_kubectl(*patch, "-o", "yaml")
+    assert not helm.allowed("delete", "statefulsets.apps", who)
+    before = helm.cluster.get(RESOURCE, "stays", helm.namespace)
+    deployment = helm.cluster.get("deployment", name, helm.namespace)["metadata"]["uid"]
+
+    helm.done("upgrade", "pco", str(CHART), "--set=replicas=0")
+
+    after = helm.cluster.get(RESOURCE, "stays", helm.namespace)
+    # The new definition adds its defaults; what was there stays.
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert holds(after["spec"], before["spec"])
+    assert helm.cluster.get("deployment", name, helm.namespace)["metadata"]["uid"] == deployment
+    _eventually(lambda: "schemaRegistry" in helm.cluster.run_kubectl(*patch, "-o", "yaml"))
+    _eventually(lambda: helm.allowed("delete", "statefulsets.apps", who))
+    assert _there(helm) == _rendered(helm.rendered("--set=replicas=0").replace("release-", "pco-"))
+
+
 def test_uninstalling_leaves_resources_alone(helm: Helm, install: Callable[..., str]) -> None:
     """After `helm uninstall` a ParallelConsumer is still there, and can be deleted without the operator."""
     install()
-    helm.cluster.run_kubectl("wait", "--for=condition=Established", f"crd/{RESOURCE}", "--timeout=20s")
+    _eventually(lambda: _is_served(helm))
     source = {"kafka": {"bootstrapServers": ["kafka:9092"], "topics": ["t"], "consumerGroup": "g"}}
     helm.cluster.apply(
         {
@@ -219,6 +275,27 @@ def test_uninstalling_leaves_resources_alone(helm: Helm, install: Callable[..., 
     helm.done("uninstall", "pco")
     assert helm.cluster.get(RESOURCE, "stays", helm.namespace)["spec"]["replicas"] == 1
     helm.cluster.run_kubectl("delete", RESOURCE, "stays", "-n", helm.namespace, "--timeout=20s")
+
+
+def _there(helm: Helm) -> set[tuple[str, str]]:
+    """Kind and name of all that stands under the release's label."""
+    kinds = "deployments,roles,rolebindings,serviceaccounts,services,networkpolicies,poddisruptionbudgets,configmaps"
+    label = ("-l", "app.kubernetes.io/instance=pco", "-o", "json")
+    mine = json.loads(helm.cluster.run_kubectl("get", kinds, "-n", helm.namespace, *label))["items"]
+    all_roles = json.loads(helm.cluster.run_kubectl("get", "clusterroles,clusterrolebindings", *label))["items"]
+    roles = [each for each in all_roles if each["metadata"]["name"].startswith(f"{helm.namespace}:")]
+    return {(each["kind"], each["metadata"]["name"]) for each in (*mine, *roles)}
+
+
+def _rendered(text: str) -> set[tuple[str, str]]:
+    """Kind and name of what an installation makes; without the definition, which is everybody's, and `helm test`'s."""
+    made = [each for each in yaml.safe_load_all(text) if each and "helm.sh/hook" not in str(each["metadata"])]
+    return {(each["kind"], each["metadata"]["name"]) for each in made} - {("CustomResourceDefinition", RESOURCE)}
+
+
+def _is_served(helm: Helm) -> bool:
+    """`kubectl wait` stumbles over the null conditions of a definition that is a moment old."""
+    return helm.run("get", RESOURCE, "--all-namespaces", program=helm.cluster.kubectl).returncode == 0
 
 
 def _eventually(condition: Callable[[], bool], *, tries: int = 40) -> None:

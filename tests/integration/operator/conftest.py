@@ -6,22 +6,28 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from consumer_runtime.contract.metrics import Metric
+from parallel_consumer_operator.local.metrics_text import parse
+from parallel_consumer_operator.local.prometheus_server import free_port
 from testbed.cluster import Kubernetes
 from testbed.errors import TestbedError
 
 ROOT = Path(__file__).resolve().parents[3]
-# `played_node` is beside this file, and the `made_pods` that it takes part of are beside the Prometheus tests.
+# `played_node` and `troublemaker` are beside this file; the `made_pods` of the first are beside the Prometheus tests.
 sys.path += [str(Path(__file__).parent), str(ROOT / "tests" / "integration" / "prometheus")]
 CRD = ROOT / "crds" / "parallelconsumers.yaml"
+KEDA = "github.com/kedacore/keda/v2@v2.21.0"
 Manifest = dict[str, Any]
 
 
@@ -30,15 +36,19 @@ class Operator:
     """The operator as a process on this machine; `log` is where it writes."""
 
     namespace: str
+    """The one that it looks after; empty for the whole cluster."""
     environment: dict[str, str]
     log: Path
     options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None)
+    port: int = 0
+    """Where it serves metrics and health, since it was started last."""
 
     def start(self) -> None:
         """Start it; it works a second later."""
-        run = (sys.executable, "-m", "parallel_consumer_operator", "run", "--namespace", self.namespace)
-        command = [*run, "--http-port", "0"]
+        self.port = free_port()
+        where = ("--namespace", self.namespace) if self.namespace else ()
+        command = [sys.executable, "-m", "parallel_consumer_operator", "run", *where, f"--http-port={self.port}"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*command, *self.options], env=self.environment, stderr=log)
 
@@ -48,9 +58,31 @@ class Operator:
         self.process.send_signal(number)
         return self.process.wait(timeout=20)
 
+    def close(self) -> None:
+        """Kill it if it still runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.end(signal.SIGKILL)
+
     def lines(self) -> list[dict[str, Any]]:
         """Return what it logged."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def ask(self, path: str) -> tuple[int, str]:
+        """Return code and text of an answer over HTTP."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def figure(self, metric: Metric, part: str = "", **labels: str) -> float:
+        """Return the sum of a metric's samples with these labels among theirs; `part` is `_count` or `_sum`."""
+        return sum(
+            value
+            for (name, found), value in parse(self.ask("/metrics")[1]).items()
+            if name == metric.name + part and labels.items() <= dict(found).items()
+        )
 
 
 @dataclass
@@ -112,6 +144,12 @@ class Lab:
         status: Manifest = found.get("status", {})
         return status
 
+    def settings(self, name: str = "orders") -> dict[str, Any]:
+        """Return what stands in a ParallelConsumer's settings file, empty while there is none."""
+        found = self.get("configmap", f"{name}-settings")
+        loaded: dict[str, Any] = yaml.safe_load(found["data"]["runtime.yaml"]) if found else {}
+        return loaded
+
     def condition(self, kind: str, name: str = "orders") -> tuple[str, str]:
         """Return status and reason of a condition."""
         for condition in self.status(name).get("conditions", []):
@@ -168,8 +206,48 @@ def operator(lab: Lab, tmp_path: Path) -> Iterator[Operator]:
     process = Operator(lab.namespace, environment, tmp_path / "operator.log")
     process.start()
     yield process
-    if process.process is not None and process.process.poll() is None:
-        process.end(signal.SIGKILL)
+    process.close()
+
+
+@pytest.fixture
+def node(lab: Lab) -> Iterator[Any]:
+    """The `PlayedNode` of the namespace."""
+    from played_node import PlayedNode
+
+    made = PlayedNode(lab)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def troubled(lab: Lab, operator: Operator, tmp_path: Path) -> Iterator[tuple[Operator, Any]]:
+    """An operator that reaches the API server through a `Troublemaker` alone, and that."""
+    from troublemaker import Troublemaker, kubectl_proxy
+
+    operator.end()
+    proxy, address = kubectl_proxy(lab)
+    maker = Troublemaker(address)
+    maker.start()
+    maker.write_kubeconfig(tmp_path / "kubeconfig")
+    environment = {**operator.environment, "KUBECONFIG": str(tmp_path / "kubeconfig")}
+    process = replace(operator, environment=environment, log=tmp_path / "troubled.log", process=None)
+    process.start()
+    yield process, maker
+    process.close()
+    maker.stop()
+    proxy.terminate()
+    proxy.wait(10)
+
+
+@pytest.fixture
+def scaled_objects(lab: Lab) -> Iterator[Path]:
+    """KEDA's own definition of a ScaledObject, from its module; the cluster has none yet, and has none afterwards."""
+    module = subprocess.run(
+        ["go", "mod", "download", "-json", KEDA], capture_output=True, text=True, timeout=240, check=True
+    )
+    lab.done("delete", "crd", "scaledobjects.keda.sh", "--ignore-not-found")
+    yield Path(json.loads(module.stdout)["Dir"]) / "config" / "crd" / "bases" / "keda.sh_scaledobjects.yaml"
+    lab.done("delete", "crd", "scaledobjects.keda.sh", "--ignore-not-found", "--wait=false")
 
 
 @pytest.fixture(scope="session")
@@ -187,5 +265,4 @@ def pods(lab: Lab, kubernetes: Kubernetes, runtime_image: str, tmp_path: Path) -
     process = Operator(lab.namespace, environment, tmp_path / "operator.log", ("--runtime-image", runtime_image))
     process.start()
     yield process
-    if process.process is not None and process.process.poll() is None:
-        process.end(signal.SIGKILL)
+    process.close()

@@ -23,12 +23,22 @@ ELSEWHERE = {"spec": {"nodeSelector": {"played": "by-the-test"}}}
 """For `spec.podTemplate`: no real node of the testbed takes these pods."""
 
 
+QUICK = {
+    "windowSeconds": 6, "longWindowSeconds": 13, "scaleUp": {"cooldownSeconds": 1}, "scaleDown": {"cooldownSeconds": 1},
+}  # fmt: skip
+"""For `spec.tuning.behavior`: the tuner decides, steps and judges within seconds."""
+
+
 class PlayedNode:
     """The pods of one namespace, one for each ParallelConsumer, each busy up to its limit of 16 in flight."""
 
     def __init__(self, lab: Any) -> None:
         self._lab = lab
         self.made: dict[str, MadePod] = {}
+        self.answers: dict[str, object] = {}
+        """What pods say at /state, where it is not what a pod says that does its work."""
+        self.silent = False
+        """Whether they say nothing at all."""
         self._servers: list[ThreadingHTTPServer] = []
         self._settings: dict[str, dict[str, Any]] = {}
         self._closed = threading.Event()
@@ -36,6 +46,7 @@ class PlayedNode:
     def bring_up(self, resources: set[str]) -> None:
         """Wait for one pod of each resource and make it Ready."""
         self._lab.eventually(lambda: {_resource(pod) for pod in self._pods()} == resources, seconds=60)
+        self._read()
         for number, pod in enumerate(self._pods(), start=1):
             resource, name = _resource(pod), pod["metadata"]["name"]
             self.made[resource] = MadePod(name, (0, 1))
@@ -44,15 +55,7 @@ class PlayedNode:
             self._serve_state(address, resource)
             status = json.dumps({"status": _running(address)})
             self._lab.done("patch", "pod", name, "--subresource=status", "--type=merge", "-p", status)
-
-        self._read()
         threading.Thread(target=self._keep_reading, daemon=True).start()
-
-    def settings(self, resource: str) -> dict[str, Any]:
-        """Return what stands in a resource's settings file."""
-        found = self._lab.get("configmap", f"{resource}-settings")
-        loaded: dict[str, Any] = yaml.safe_load(found["data"]["runtime.yaml"])
-        return loaded
 
     def close(self) -> None:
         """Answer no more."""
@@ -99,10 +102,14 @@ class PlayedNode:
         class State(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 """Say that the newest settings are in force, as a runtime does once it has read them."""
+                if node.silent:
+                    self.close_connection = True
+                    return
                 settings = node._settings[f"{resource}-settings"]
                 knobs = {"max_in_flight": settings["execution"]["max_in_flight"]}
                 state = {"phase": "running", "config_generation": settings["generation"], "mode": "async"}
-                body = json.dumps({**state, "knobs": knobs, "assigned_partitions": 2, "in_flight": 14}).encode()
+                state |= {"knobs": knobs, "assigned_partitions": 2, "in_flight": 14, **node.answers}
+                body = json.dumps(state).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -6,6 +6,7 @@
 import copy
 import json
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ NO_VOLUME = {
     "volumes": [{"name": "extra", "configMap": {"name": "absent-volume"}}],
     "consumer": {"volumeMounts": [{"name": "extra", "mountPath": "/extra"}]},
 }
+ABSENT_KEY = {"name": "COLOUR", "valueFrom": {"configMapKeyRef": {"name": "code", "key": "absent-key"}}}
 TOO_MUCH = {"consumer": {"resources": {"limits": {"memory": "9Gi"}}}}
 
 CAUSES: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -52,12 +54,20 @@ CAUSES: dict[str, tuple[dict[str, Any], str, str]] = {
     "code": ({"handler.sourceConfigMapRef": {"name": "absent-code"}}, "ConfigMapMissing", "ConfigMap absent-code"),
     "node": ({"podTemplate.spec": NOWHERE}, "Unschedulable", "nodeSelector"),
     "volume": ({"podTemplate.spec": NO_VOLUME}, "VolumeNotMounted", "absent-volume"),
+    "env": ({"handler.env": [ABSENT_KEY]}, "PodConfigInvalid", "absent-key"),
+    "sandbox": (
+        {"podTemplate.spec": {"runtimeClassName": "op-no-such-sandbox"}}, "PodNotStarted", "no-such-sandbox",
+    ),
     "limit": ({"podTemplate.spec": TOO_MUCH}, "PodsRefused", "memory"),
     "static": ({"podTemplate.spec": TOO_MUCH}, "PodsRefused", "memory"),
     "sidecar": (
         {"podTemplate.spec": {"initContainers": [{"name": "check", "image": "", "command": ["false"]}]}},
         "SidecarFailed", "container check",
     ),
+}  # fmt: skip
+SANDBOXED: dict[str, Any] = {
+    "apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "op-no-such-sandbox"},
+    "handler": "no-such-sandbox",
 }  # fmt: skip
 LIMITS = {
     "apiVersion": "v1",
@@ -83,12 +93,13 @@ def with_changes(manifest: dict[str, Any], changes: dict[str, Any], *, image: st
 
 
 @pytest.fixture
-def consumers(lab: Any, kafka: Any, pods: Any, runtime_image: str) -> dict[str, tuple[Any, Any]]:
+def consumers(lab: Any, kafka: Any, pods: Any, runtime_image: str) -> Iterator[dict[str, tuple[Any, Any]]]:
     """One good ParallelConsumer for each cause, and the same with its fault. Not applied yet."""
     topic = f"op-{uuid.uuid4().hex[:8]}"
     kafka.create_topic(topic, partitions=1)
     lab.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "code"}, "data": CODE})
     lab.apply(LIMITS)
+    lab.apply(SANDBOXED)
     found = {}
     for name, (changes, _, _) in CAUSES.items():
         good = lab.consumer(name, execution={"mode": "async"}, tuning={"mode": "Off"})
@@ -98,7 +109,8 @@ def consumers(lab: Any, kafka: Any, pods: Any, runtime_image: str) -> dict[str, 
         }  # fmt: skip
         good["spec"]["handler"] = {"entrypoint": "good:handle", "sourceConfigMapRef": {"name": "code"}}
         found[name] = (good, with_changes(good, changes, image=runtime_image))
-    return found
+    yield found
+    lab.done("delete", "runtimeclass", SANDBOXED["metadata"]["name"])
 
 
 def test_what_keeps_a_consumer_from_working_is_told_and_can_be_put_right(lab: Any, consumers: Any) -> None:

@@ -5,8 +5,6 @@ The controllers are real too: the HorizontalPodAutoscaler's writes the resource'
 """
 
 import json
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.cluster
 
-KEDA = "github.com/kedacore/keda/v2@v2.21.0"
 ASKED = {"spec": {"consumer": {"resources": {"requests": {"cpu": "100m"}}}}}
-
-
-@pytest.fixture
-def scaled_objects(lab: Any) -> Iterator[Path]:
-    """KEDA's own definition of a ScaledObject, from its module; the cluster has none yet, and has none afterwards."""
-    module = subprocess.run(
-        ["go", "mod", "download", "-json", KEDA], capture_output=True, text=True, timeout=240, check=True
-    )
-    lab.done("delete", "crd", "scaledobjects.keda.sh", "--ignore-not-found")
-    yield Path(json.loads(module.stdout)["Dir"]) / "config" / "crd" / "bases" / "keda.sh_scaledobjects.yaml"
-    lab.done("delete", "crd", "scaledobjects.keda.sh", "--ignore-not-found", "--wait=false")
 
 
 def static(lab: Any, membership: str) -> dict[str, Any]:

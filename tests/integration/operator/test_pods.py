@@ -174,7 +174,7 @@ def test_a_step_that_was_written_and_not_handed_over_is_finished(lab: Any, pods:
     lab.eventually(lambda: running(lab), seconds=60)
     pods.end(9)
     intend(lab, 64)
-    document = yaml.safe_load(lab.get("configmap", "orders-settings")["data"]["runtime.yaml"])
+    document = lab.settings()
     document["generation"], document["execution"]["max_in_flight"] = 2, 64
     lab.done(
         "patch", "configmap", "orders-settings", "-p", json.dumps({"data": {"runtime.yaml": yaml.safe_dump(document)}})

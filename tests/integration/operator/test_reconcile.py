@@ -7,17 +7,9 @@ import time
 from typing import Any
 
 import pytest
-import yaml
 
 pytestmark = pytest.mark.cluster
 CHILDREN = (("deployment", "orders"), ("configmap", "orders-settings"), ("serviceaccount", "orders"))
-
-
-def settings(lab: Any) -> dict[str, Any]:
-    """Return the runtime's settings as the ConfigMap holds them, empty while there is none."""
-    found = lab.get("configmap", "orders-settings")
-    loaded: dict[str, Any] = yaml.safe_load(found["data"]["runtime.yaml"]) if found else {}
-    return loaded
 
 
 def writes(lab: Any) -> list[Any]:
@@ -40,7 +32,7 @@ def test_a_resource_gets_its_children_and_its_status(lab: Any, operator: Any) ->
     for kind, name in CHILDREN:
         reference = lab.get(kind, name)["metadata"]["ownerReferences"][0]
         assert (reference["uid"], reference.get("blockOwnerDeletion", False)) == (owner, False)
-    assert settings(lab)["execution"]["max_in_flight"] == 16
+    assert lab.settings()["execution"]["max_in_flight"] == 16
     assert lab.condition("Progressing") == ("True", "WaitingForPods")
     header, row = lab.done("get", "pcon", "orders").splitlines()
     assert header.split() == ["NAME", "MODE", "READY", "LAG", "IN-FLIGHT", "TUNING", "REASON", "AGE"]
@@ -70,7 +62,7 @@ def test_drift_is_repaired_and_other_owners_fields_are_left_alone(lab: Any, oper
     lab.done("delete", "configmap", "orders-settings")
     lab.done("scale", "deployment", "orders", "--replicas=7")
     lab.eventually(lambda: lab.get("deployment", "orders")["spec"]["replicas"] == 2)
-    assert lab.eventually(lambda: settings(lab))["generation"] == 2
+    assert lab.eventually(lab.settings)["generation"] == 2
     assert lab.get("deployment", "orders")["metadata"]["labels"]["team"] == "shop"
     lab.eventually(lambda: any("Deployment orders" in message for message in lab.events("Repaired")))
 
@@ -80,8 +72,8 @@ def test_vandalised_settings_are_written_anew_under_a_new_generation(lab: Any, o
     lab.apply(lab.consumer(execution={"maxInFlight": 16}))
     lab.eventually(lambda: exist(lab))
     lab.done("patch", "configmap", "orders-settings", "-p", '{"data": {"runtime.yaml": "execution: {}"}}')
-    lab.eventually(lambda: settings(lab).get("generation") == 2)
-    assert settings(lab)["execution"]["max_in_flight"] == 16
+    lab.eventually(lambda: lab.settings().get("generation") == 2)
+    assert lab.settings()["execution"]["max_in_flight"] == 16
 
 
 def test_a_field_that_is_no_longer_wanted_goes(lab: Any, operator: Any) -> None:
@@ -120,11 +112,47 @@ def test_a_spec_edit_is_followed_within_seconds(lab: Any, operator: Any) -> None
     lab.eventually(lambda: exist(lab))
     template = lab.get("deployment", "orders")["spec"]["template"]
     lab.apply(lab.consumer(execution={"maxInFlight": 32}))
-    lab.eventually(lambda: settings(lab)["execution"]["max_in_flight"] == 32, seconds=30)
+    lab.eventually(lambda: lab.settings()["execution"]["max_in_flight"] == 32, seconds=30)
     assert lab.get("deployment", "orders")["spec"]["template"] == template
     lab.apply(lab.consumer(execution={"maxInFlight": 32, "ordering": "partition"}))
     lab.eventually(lambda: lab.condition("Progressing") == ("True", "RollingOut"), seconds=30)
     assert "execution.ordering" in lab.eventually(lambda: lab.events("RollingOut"))[0]
+
+
+@pytest.mark.parametrize(("kind", "membership"), [("deployment", "dynamic"), ("statefulset", "static")])
+def test_a_rollout_that_a_person_restarts_goes_its_way(lab: Any, operator: Any, kind: str, membership: str) -> None:
+    """Kubectl's annotation on the pods is not ours: no restart, drift, edit or rollout of ours takes it away."""
+    manifest = lab.consumer(tuning={"mode": "Off"})
+    manifest["spec"]["source"]["kafka"]["membership"] = membership
+    lab.apply(manifest)
+    lab.eventually(lambda: lab.get(kind, "orders") and lab.status().get("observedGeneration") == 1)
+    ours = hashes(lab, kind)
+    lab.done("rollout", "restart", kind, "orders")
+    stamp = restarted_at(lab, kind)
+    assert stamp
+    operator.end()
+    operator.start()
+    lab.done("scale", kind, "orders", "--replicas=7")
+    lab.eventually(lambda: lab.get(kind, "orders")["spec"]["replicas"] == 1)
+    assert (restarted_at(lab, kind), hashes(lab, kind)) == (stamp, ours)
+    manifest["spec"]["execution"] = {"ordering": "partition"}
+    lab.apply(manifest)
+    lab.eventually(lambda: hashes(lab, kind) != ours)
+    assert restarted_at(lab, kind) == stamp
+    managers = [each["manager"] for each in lab.get(kind, "orders", managed=True)["metadata"]["managedFields"]]
+    assert "kubectl-rollout" in managers
+
+
+def hashes(lab: Any, kind: str) -> str:
+    """Return what stands for the pods as the operator wants them."""
+    annotations = lab.get(kind, "orders")["spec"]["template"]["metadata"]["annotations"]
+    return str(annotations["parallelconsumer.dev/restart-hash"])
+
+
+def restarted_at(lab: Any, kind: str) -> str:
+    """Return when a person last restarted the pods, empty for never."""
+    annotations = lab.get(kind, "orders")["spec"]["template"]["metadata"]["annotations"]
+    return str(annotations.get("kubectl.kubernetes.io/restartedAt", ""))
 
 
 def test_suspend_scales_to_zero_and_resume_brings_back(lab: Any, operator: Any) -> None:
@@ -146,7 +174,7 @@ def test_suspend_keeps_the_tuned_values(lab: Any, operator: Any) -> None:
     step = '{"status": {"tuning": {"knobs": {"maxInFlight": 64}}}}'
     lab.done("patch", "pcon", "orders", "--subresource=status", "--type=merge", "-p", step)
     operator.start()
-    lab.eventually(lambda: settings(lab)["execution"]["max_in_flight"] == 64)
+    lab.eventually(lambda: lab.settings()["execution"]["max_in_flight"] == 64)
     for suspend, replicas in (("true", 0), ("false", 1)):
         lab.done("patch", "pcon", "orders", "--type=merge", "-p", f'{{"spec": {{"suspend": {suspend}}}}}')
         lab.eventually(lambda wanted=replicas: lab.get("deployment", "orders")["spec"]["replicas"] == wanted)
@@ -155,7 +183,7 @@ def test_suspend_keeps_the_tuned_values(lab: Any, operator: Any) -> None:
         )
         (knob,) = [knob for knob in lab.status()["effective"]["knobs"] if knob["name"] == "maxInFlight"]
         assert (knob["value"], knob["source"]) == (64, "Tuner")
-        assert settings(lab)["execution"]["max_in_flight"] == 64
+        assert lab.settings()["execution"]["max_in_flight"] == 64
 
 
 def test_handler_code_in_a_config_map_restarts_the_pods_when_it_changes(lab: Any, operator: Any) -> None:
@@ -181,7 +209,7 @@ def test_a_paused_resource_is_left_alone_and_says_so(lab: Any, operator: Any) ->
     assert lab.get("configmap", "orders-settings") is None
     assert lab.get("deployment", "orders")["spec"]["replicas"] == 1
     lab.done("annotate", "pcon", "orders", "parallelconsumer.dev/paused-")
-    lab.eventually(lambda: settings(lab) and lab.get("deployment", "orders")["spec"]["replicas"] == 4)
+    lab.eventually(lambda: lab.settings() and lab.get("deployment", "orders")["spec"]["replicas"] == 4)
     lab.eventually(lambda: lab.condition("Paused") == ("False", "NotPaused"))
 
 

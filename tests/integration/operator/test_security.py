@@ -71,15 +71,22 @@ def test_optional_objects_come_and_go(lab: Any, operator: Any) -> None:
     lab.eventually(lambda: not lab.get("poddisruptionbudget", "orders") and not lab.get("networkpolicy", "orders"))
 
 
-def test_another_service_account_needs_the_administrators_word(lab: Any, operator: Any) -> None:
+def test_another_service_account_and_a_drivers_volume_need_the_administrators_word(lab: Any, operator: Any) -> None:
     """A tenant who names one is told whom to ask; once it is listed the pods run as it, still without a token."""
+    csi = {"name": "vault", "csi": {"driver": "secrets.example", "readOnly": True}}
     lab.apply(lab.consumer(podTemplate={"spec": {"serviceAccountName": "cloud"}}))
-    lab.eventually(lambda: lab.condition("Degraded") == ("True", "InvalidSpec"))
-    assert "runtime.allowedServiceAccounts" in lab.eventually(lambda: lab.events("InvalidSpec"))[0]
-    assert lab.get("deployment", "orders") is None
+    lab.apply(lab.consumer("vaulted", podTemplate={"spec": {"volumes": [csi]}}))
+    for name in ("orders", "vaulted"):
+        lab.eventually(lambda name=name: lab.condition("Degraded", name) == ("True", "InvalidSpec"))
+        assert lab.get("deployment", name) is None
+    told = " ".join(lab.eventually(lambda: len(each := lab.events("InvalidSpec")) == 2 and each))
+    assert "runtime.allowedServiceAccounts" in told
+    assert "runtime.allowedCsiDrivers" in told
     operator.end()
-    operator.options = ("--allow-service-account", f"{lab.namespace}/cloud")
+    operator.options = ("--allow-service-account", f"{lab.namespace}/cloud", "--allow-csi-driver", "secrets.example")
     operator.start()
+    vaulted = lab.eventually(lambda: lab.get("deployment", "vaulted"))["spec"]["template"]["spec"]
+    assert csi in vaulted["volumes"]
     pod = lab.eventually(lambda: lab.get("deployment", "orders"))["spec"]["template"]["spec"]
     assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("cloud", False)
 

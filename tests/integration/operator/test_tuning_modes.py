@@ -14,16 +14,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from played_node import ELSEWHERE, PlayedNode
+from played_node import ELSEWHERE, QUICK, PlayedNode
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 ANNOTATION = "parallelconsumer.dev"
-QUICK = {
-    "behavior": {
-        "windowSeconds": 6, "longWindowSeconds": 13,
-        "scaleUp": {"cooldownSeconds": 1}, "scaleDown": {"cooldownSeconds": 1},
-    },
-}  # fmt: skip
 
 
 def period(zone: str, *, starts: timedelta) -> dict[str, Any]:
@@ -53,18 +47,10 @@ def specs() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def node(lab: Any) -> Iterator[PlayedNode]:
-    """The played node of the namespace."""
-    made = PlayedNode(lab)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def tuned(lab: Any, operator: Any, node: PlayedNode, tmp_path: Path) -> Iterator[PlayedNode]:
     """Every resource with its pod, measured; the operator begins to tune with its own Prometheus' address."""
     operator.end()
-    with_prometheus = {name: {**spec, **QUICK} for name, spec in specs().items()}
+    with_prometheus = {name: {**spec, "behavior": QUICK} for name, spec in specs().items()}
     for name, tuning in with_prometheus.items():
         manifest = lab.consumer(name, tuning=tuning, podTemplate=ELSEWHERE, execution={"maxInFlight": 16})
         manifest["metadata"]["annotations"] = annotations(name)
@@ -83,9 +69,9 @@ def annotations(name: str) -> dict[str, str]:
     return {f"{ANNOTATION}/tuning": "freeze"} if name == "frozen" else {}
 
 
-def limit(node: PlayedNode, name: str) -> int:
+def limit(lab: Any, name: str) -> int:
     """Return maxInFlight as it stands in a resource's settings."""
-    value: int = node.settings(name)["execution"]["max_in_flight"]
+    value: int = lab.settings(name)["execution"]["max_in_flight"]
     return value
 
 
@@ -127,7 +113,7 @@ def auto_applies_verifies_and_takes_back(lab: Any, node: PlayedNode) -> None:
     """The step is applied; the played rate does not rise with it, so it is found not to pay, and taken back."""
     lab.eventually(lambda: ("Step", "LimitBinding") in kinds(lab, "auto"), seconds=90)
     lab.eventually(lambda: ("Rollback", "DidNotPay") in kinds(lab, "auto"), seconds=90)
-    lab.eventually(lambda: limit(node, "auto") < 32)
+    lab.eventually(lambda: limit(lab, "auto") < 32)
     (step, *_) = [entry for entry in tuning(lab, "auto")["history"] if entry["kind"] == "Step"]
     assert (step["fromValue"], step["toValue"], step["verdict"]) == (16, 32, "NotPaid")
     assert tuning(lab, "auto")["blocked"][0]["knob"] == "maxInFlight"
@@ -139,7 +125,7 @@ def recommend_writes_only_the_status(lab: Any, node: PlayedNode) -> None:
     for name in ("recommend", "per-knob"):
         found = lab.eventually(lambda name=name: advice(lab, name), seconds=60)
         assert (found["knobs"], found["reason"]) == ({"maxInFlight": 32}, "LimitBinding")
-        assert (limit(node, name), node.settings(name)["generation"]) == (16, 1)
+        assert (limit(lab, name), lab.settings(name)["generation"]) == (16, 1)
 
 
 def approve_refuses_a_stale_id_and_carries_out_the_present_one(lab: Any, node: PlayedNode) -> None:
@@ -148,12 +134,12 @@ def approve_refuses_a_stale_id_and_carries_out_the_present_one(lab: Any, node: P
     say(lab, "approve", "approve", "0badcafe")
     lab.eventually(lambda: ("Command", "CommandRefused") in kinds(lab, "approve"))
     assert "the present one is" in tuning(lab, "approve")["lastCommand"]["outcome"]
-    assert limit(node, "approve") == 16
+    assert limit(lab, "approve") == 16
     identity = advice(lab, "approve").get("id", identity)
     say(lab, "approve", "approve", identity)
     lab.eventually(lambda: ("Step", "LimitBinding") in kinds(lab, "approve"), seconds=40)
     assert tuning(lab, "approve")["lastCommand"]["approve"] == identity
-    lab.eventually(lambda: limit(node, "approve") == 32)
+    lab.eventually(lambda: limit(lab, "approve") == 32)
 
 
 def nothing_moves_what_must_not_move(lab: Any, node: PlayedNode) -> None:
@@ -163,7 +149,7 @@ def nothing_moves_what_must_not_move(lab: Any, node: PlayedNode) -> None:
         "off": ("Off", "Off"), "excluded": ("Paused", "ExcludedPeriod"), "frozen": ("Frozen", "FrozenByCommand"),
     }  # fmt: skip
     assert "Asia/Kolkata" in tuning(lab, "excluded")["message"]
-    assert {limit(node, name) for name in said} == {16}
+    assert {limit(lab, name) for name in said} == {16}
     assert kinds(lab, "frozen")[0] == ("Command", "CommandDone")
 
 
@@ -174,7 +160,7 @@ def what_a_person_lifts_moves(lab: Any, node: PlayedNode) -> None:
     lab.done("patch", "pcon", "excluded", "--type=merge", "-p", freely)
     for name in ("frozen", "excluded"):
         lab.eventually(lambda name=name: ("Step", "LimitBinding") in kinds(lab, name), seconds=60)
-    assert limit(node, "off") == 16
+    assert limit(lab, "off") == 16
 
 
 def told_once(lab: Any, operator: Any) -> None:
@@ -190,18 +176,23 @@ def told_once(lab: Any, operator: Any) -> None:
     told = [event for event in events["items"] if event["reason"] == "TuningRecommendation"]
     assert len(advised) > len(set(advised)) == len(told)
     assert {event["count"] for event in told} == {1}
+    every = json.loads(lab.done("get", "events", "-o", "json"))["items"]
+    assert {
+        "TuningStep", "TuningStepNotPaid", "TuningRollback", "TuningRecommendation", "TuningCommandRefused",
+        "TuningCommandDone",
+    } <= {event["reason"] for event in every}  # fmt: skip
 
 
 def the_brake_stops_all(lab: Any, operator: Any, node: PlayedNode) -> None:
     """The operator-wide brake: every resource says so and keeps the values that it has, until it is taken off."""
     operator.end()
-    before = {name: limit(node, name) for name in specs()}
+    before = {name: limit(lab, name) for name in specs()}
     free = operator.options
     operator.options = (*free, "--emergency-brake")
     operator.start()
     active = [name for name in specs() if name != "off"]
     lab.eventually(lambda: all(tuning(lab, name)["reason"] == "EmergencyBrake" for name in active), seconds=60)
-    assert {name: limit(node, name) for name in specs()} == before
+    assert {name: limit(lab, name) for name in specs()} == before
     operator.end()
     operator.options = free
     operator.start()

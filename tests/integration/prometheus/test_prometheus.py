@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import made_victoria
 import pytest
 from made_pods import GROWTH, RATE, RETRIES, SERVICE, MadePod
 from made_server import LONG_WINDOW, NAMESPACE, WINDOW, free_port, start_prometheus, wait_for
@@ -212,6 +213,18 @@ async def test_bearer_token(prometheus: Prometheus, token_wanted: str) -> None:
     assert (NAMESPACE, "orders") in answers
     with pytest.raises(MetricsUnavailableError, match="403"):
         await prometheus.ask(Access(token_wanted), SCOPE)
+
+
+async def test_victoria_metrics_is_asked_in_its_own_words_and_for_the_present(
+    prometheus: Prometheus, server: str
+) -> None:
+    """Every question is one that it takes, and the figures are of now, not of its latency offset ago."""
+    with made_victoria.in_front_of(server) as (address, asked):
+        seen = await measure(prometheus, address, "orders", "orders-a", "orders-b")
+    assert sorted(asked) == sorted(questions(SCOPE))
+    beside = await measure(prometheus, server, "orders", "orders-a", "orders-b")
+    assert seen.backlog == pytest.approx(beside.backlog, abs=4 * GROWTH * made_victoria.LATE / 2)
+    assert seen.rate == pytest.approx(beside.rate, rel=0.2)
 
 
 async def test_the_operators_own_token_is_read_at_each_look_and_goes_nowhere_else(

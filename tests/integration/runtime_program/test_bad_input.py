@@ -88,6 +88,21 @@ def test_an_import_that_fails_shows_the_users_traceback(topics, program, setting
     assert "consumer_runtime" not in failed.stderr
 
 
+@pytest.mark.parametrize("mode", ["single", "async", "thread", "process"])
+def test_an_open_that_fails_shows_the_users_traceback(topics, program, settings_for, mode):
+    """As above, in whichever thread or process it ran."""
+    handler, execution = {"entrypoint": "opening:Opens"}, {"mode": mode, "worker_pool_size": 1}
+    failed = program(settings_for(topics.create(), handler=handler, execution=execution))
+    code = "class Opens:\n    def open(self):\n        raise ConnectionError('no database')\n\n"
+    code += f"    {'async def' if mode == 'async' else 'def'} handle(self, message):\n        pass\n"
+    (failed.folder / "opening.py").write_text(code, encoding="utf-8")
+    assert failed.start().exit_code() == 13
+    assert failed.message().remedy == "the handler's open() raised ConnectionError: no database"
+    told = failed.stderr[failed.stderr.index('  File "') :]
+    assert told.splitlines()[0].endswith('opening.py", line 3, in open')
+    assert "consumer_runtime" not in told
+
+
 @pytest.mark.parametrize("content", ["", "source: [", "\x00", "a: &a [*a]"])
 def test_a_file_that_is_no_settings_is_refused_at_start(program, settings_for, content):
     """There are no last good settings yet."""

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,13 +130,14 @@ class TokenEndpoint:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
         """Authorization and body of each request."""
+        self.login = basic("shop:secret")
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 endpoint.asked.append((self.headers.get("Authorization", ""), body))
-                is_known = self.headers.get("Authorization") == LOGIN_OF_SHOP
+                is_known = self.headers.get("Authorization") == endpoint.login
                 answer = {"access_token": _unsigned_token(5), "token_type": "Bearer", "expires_in": 5}
                 content = json.dumps(answer if is_known else {"error": "invalid_client"}).encode()
                 self.send_response(200 if is_known else 401)
@@ -152,7 +154,28 @@ class TokenEndpoint:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
-LOGIN_OF_SHOP = "Basic " + base64.b64encode(b"shop:secret").decode()
+def basic(login: str) -> str:
+    """Return what a client with this id and secret sends."""
+    return "Basic " + base64.b64encode(login.encode()).decode()
+
+
+def openid(settings: dict[str, Any], endpoint: TokenEndpoint) -> dict[str, Any]:
+    """Return the settings with tokens from an endpoint."""
+    settings["source"]["kafka"] |= {
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "OAUTHBEARER",
+        "properties": {"sasl.oauthbearer.method": "oidc", "sasl.oauthbearer.token.endpoint.url": endpoint.url},
+    }
+    return settings
+
+
+def mounted(folder: Path, password: str) -> Path:
+    """Write the client's id and secret as a mounted Secret has them; return the folder above."""
+    credentials = folder / "secrets" / "credentials"
+    credentials.mkdir(parents=True, exist_ok=True)
+    (credentials / "username").write_text("shop", encoding="utf-8")
+    (credentials / "password").write_text(password, encoding="utf-8")
+    return credentials.parent
 
 
 def _unsigned_token(lifetime: float) -> str:
@@ -176,18 +199,10 @@ def endpoint() -> Iterator[TokenEndpoint]:
 def test_tokens_come_from_an_openid_provider(secured, program, settings_for, eventually, endpoint, tmp_path, is_known):
     """The Secret's user name and password are the client's; a refused client is a login that fails, and is told."""
     broker, address = secured
-    credentials = tmp_path / "secrets" / "credentials"
-    credentials.mkdir(parents=True)
-    (credentials / "username").write_text("shop", encoding="utf-8")
-    (credentials / "password").write_text("secret" if is_known else "guess", encoding="utf-8")
-    settings = settings_for("orders", servers=address, handler={"entrypoint": "handlers:handle"})
-    settings["source"]["kafka"] |= {
-        "consumer_group": f"oidc-{is_known}",
-        "security_protocol": "SASL_PLAINTEXT",
-        "sasl_mechanism": "OAUTHBEARER",
-        "properties": {"sasl.oauthbearer.method": "oidc", "sasl.oauthbearer.token.endpoint.url": endpoint.url},
-    }
-    running = program(settings).start(CONSUMER_SECRETS_DIR=str(credentials.parent))
+    settings = openid(settings_for("orders", servers=address), endpoint)
+    settings["source"]["kafka"]["consumer_group"] = f"oidc-{is_known}"
+    secrets = mounted(tmp_path, "secret" if is_known else "guess")
+    running = program(settings).start(CONSUMER_SECRETS_DIR=str(secrets))
     if not is_known:
         assert running.exit_code(within_seconds=60) == 17
         assert running.message().reason is StartReason.AUTHENTICATION_FAILED
@@ -199,6 +214,24 @@ def test_tokens_come_from_an_openid_provider(secured, program, settings_for, eve
         assert eventually(20, lambda: len(endpoint.asked) > asked), "a token that ends is renewed"
         assert running.stop() == 0
     assert {body.split("&")[0] for _, body in endpoint.asked} == {"grant_type=client_credentials"}
+
+
+def test_the_secret_of_an_openid_client_is_rotated(secured, program, settings_for, eventually, endpoint, tmp_path):
+    """The old one is good no more, and no token lasts longer than 5 s: the group is joined with the new one."""
+    broker, address = secured
+    settings = openid(settings_for("orders", servers=address), endpoint)
+    settings["source"]["kafka"]["consumer_group"] = "oidc-rotated"
+    running = program(settings).start(CONSUMER_SECRETS_DIR=str(mounted(tmp_path, "secret")))
+    _produce(broker, 10)
+    assert eventually(40, lambda: (running.metric("consumer_processed_total") or 0) >= 10), running.stderr
+    endpoint.login = basic("shop:second")
+    mounted(tmp_path, "second")
+    assert eventually(20, lambda: any(login == endpoint.login for login, _ in endpoint.asked)), running.stderr
+    time.sleep(6)
+    before = running.metric("consumer_processed_total") or 0
+    _produce(broker, 10)
+    assert eventually(40, lambda: (running.metric("consumer_processed_total") or 0) >= before + 10), running.stderr
+    assert running.stop() == 0
 
 
 def _produce(broker: Kafka, count: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from testbed import leftovers, network, parts, readiness
+from testbed import leftovers, network, parts, processes, readiness
 from testbed.artifacts import Name
 from testbed.errors import NotReadyError
 from testbed.kafka import Kafka, Security
@@ -48,6 +48,19 @@ def answers(servers: str, seconds: float = 2.0) -> bool:
         return bool(AdminClient({"bootstrap.servers": servers, "log_level": 0}).list_topics(timeout=seconds).brokers)
     except KafkaException:
         return False
+
+
+def test_a_broker_whose_start_was_given_up_makes_room_for_the_next(kafka: Kafka, monkeypatch: pytest.MonkeyPatch):
+    """A broker too slow for its deadline, on a busy machine, does not hold the ports against the next start."""
+    monkeypatch.setattr("testbed.kafka.READY_SECONDS", 0.0)
+    with pytest.raises(NotReadyError):
+        kafka.start()
+    slow = kafka.process
+    monkeypatch.undo()
+    kafka.start()
+    assert not processes.alive(slow)
+    assert processes.alive(kafka.process)
+    assert answers(kafka.bootstrap_servers)
 
 
 def test_data_and_ports_survive_what_chaos_does(kafka: Kafka):

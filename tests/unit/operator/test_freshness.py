@@ -1,11 +1,12 @@
 """A dead watch is noticed, a quiet one is left alone."""
 
+import asyncio
 from typing import Any
 
 from parallel_consumer_operator.control import Control
 from parallel_consumer_operator.errors import UnavailableError
 from parallel_consumer_operator.exposition import STALE_SECONDS, Liveness, OperatorMetrics
-from parallel_consumer_operator.freshness import INTERVAL_SECONDS, RESOURCES_AT_ONCE, is_fresh
+from parallel_consumer_operator.freshness import INTERVAL_SECONDS, RESOURCES_AT_ONCE, is_fresh, listen
 from parallel_consumer_operator.port import Key
 
 
@@ -33,6 +34,13 @@ class Server:
         if not self.reachable:
             raise UnavailableError("gone")
         return self.held.get(key)
+
+    async def resources(self, namespaces: tuple[str, ...], *, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return what is stored."""
+        assert namespaces == ()
+        if not self.reachable:
+            raise UnavailableError("gone")
+        return list(self.held.values())[:limit]
 
 
 def consumer(name: str, generation: int = 1) -> dict[str, Any]:
@@ -62,6 +70,35 @@ async def test_a_change_that_the_watch_did_not_tell_of_shows_that_it_is_dead():
     assert not await is_fresh(server, control, 0)
     control.changed(consumer("a", generation=2))
     assert await is_fresh(server, control, 0)
+    await control.stop()
+
+
+async def test_a_watch_that_was_dead_from_the_start_is_noticed():
+    """It has told of nothing, and there is something; once it tells, or while the server is away, all is well."""
+    control, server = await told(), Server(consumer("a"))
+    assert not await is_fresh(server, control, 0)
+    server.reachable = False
+    assert await is_fresh(server, control, 0)
+    server.reachable = True
+    control.changed(consumer("a"))
+    assert await is_fresh(server, control, 0)
+    await control.stop()
+
+
+async def test_the_process_counts_as_deaf_when_no_look_finds_the_watch_fresh():
+    """From the first moment on: a watch that never told of anything has no grace."""
+    clock = [0.0]
+    liveness, control, server = Liveness(lambda: clock[0]), await told(), Server(consumer("a"))
+    listening = asyncio.create_task(listen(server, control, liveness, interval_seconds=0.01))
+    await asyncio.sleep(0.05)
+    clock[0] = STALE_SECONDS + 1
+    await asyncio.sleep(0.05)
+    assert not liveness.alive
+    control.changed(consumer("a"))
+    async with asyncio.timeout(5):
+        while not liveness.alive:  # noqa: ASYNC110 - a clock tells nobody
+            await asyncio.sleep(0.01)
+    listening.cancel()
     await control.stop()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from consumer_runtime.contract.knobs import Knobs, camel_case
 from consumer_runtime.contract.metrics import CATALOGUE, CLIENT_CATALOGUE
+from parallel_consumer_operator import exposition
 from parallel_consumer_operator.reference import knobs_page, metrics_page, resource_page
 from parallel_consumer_operator.resource.definition import definition
 from parallel_consumer_operator.resource.rules import RULES
@@ -49,4 +50,11 @@ def test_every_rule_is_told_in_its_own_words() -> None:
 def test_every_knob_and_every_metric_has_its_row() -> None:
     """Both pages are made from the contract."""
     assert [name for name in Knobs.model_fields if f"`execution.{camel_case(name)}`" not in knobs_page()] == []
-    assert [each.name for each in (*CATALOGUE, *CLIENT_CATALOGUE) if f"`{each.name}`" not in metrics_page()] == []
+    every = (*CATALOGUE, *CLIENT_CATALOGUE, *exposition.CATALOGUE)
+    assert [each.name for each in every if f"`{each.name}`" not in metrics_page()] == []
+
+
+def test_the_operator_exports_what_the_page_says_and_nothing_else() -> None:
+    """Names and kinds; a counter's family goes without its `_total`."""
+    exported = {(each.name, each.type) for each in exposition.OperatorMetrics().registry.collect()}
+    assert exported == {(each.name.removesuffix("_total"), each.kind.value) for each in exposition.CATALOGUE}

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from consumer_runtime import reload
 from consumer_runtime.contract.knobs import Knobs, bounds, camel_case
 from consumer_runtime.contract.settings import Mode, RuntimeSettings
-from parallel_consumer_operator.desired.effective import Effective, Tuned, resolve
+from parallel_consumer_operator.desired.effective import Effective, Tuned, invalid, resolve
 from parallel_consumer_operator.errors import InvalidResourceError
 from parallel_consumer_operator.resource.spec import ParallelConsumerSpec
 from parallel_consumer_operator.resource.status import ValueSource
@@ -136,8 +136,10 @@ def test_every_setting_of_the_runtime_can_be_stated_in_the_resource() -> None:
         tuned={}, cpu_limit=None,
     ).settings  # fmt: skip
     left = differing(RuntimeSettings.for_kafka("x:1", topics=["x"], consumer_group="x"), stated)
-    mounted = {"sasl_username", "sasl_password", "ca_location", "certificate_location", "key_location"}
-    elsewhere = {f"source.kafka.{name}" for name in mounted | {"topic_pattern"}} | {"generation", "http"}
+    mounted = {
+        "sasl_username", "sasl_password", "credentials_location", "ca_location", "certificate_location", "key_location",
+    }  # fmt: skip
+    elsewhere = {f"source.kafka.{name}" for name in mounted | {"topic_pattern"}} | {"profile", "generation", "http"}
     assert unstated(RuntimeSettings) - left == elsewhere
 
 
@@ -191,3 +193,11 @@ def test_what_is_wrong_only_as_a_whole_names_the_field_as_the_spec_spells_it() -
         resolve(spec(retry={"maxBackoffMs": 10}), tuned={}, cpu_limit=None)
     assert caught.value.field == "spec.retry"
     assert "must be at most" in str(caught.value)
+
+
+def test_a_field_that_does_not_exist_is_named_with_what_to_do() -> None:
+    """As stored under a definition that lets it through: in the sentence is the field, and that it is to go."""
+    with pytest.raises(ValidationError) as caught:
+        spec(podTemplate={"spec": {"volumes": [{"name": "root", "hostPath": {"path": "/"}}]}})
+    told = str(invalid(caught.value, prefix="spec"))
+    assert told == "spec.podTemplate.spec.volumes.0.hostPath: 'dict': there is no such field, take it out"

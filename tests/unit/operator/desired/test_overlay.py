@@ -20,7 +20,9 @@ def template(**parts: Any) -> dict[str, Any]:
     return whole({"spec": parts})
 
 
-def whole(pod_template: dict[str, Any], accounts: frozenset[str] = frozenset()) -> dict[str, Any]:
+def whole(
+    pod_template: dict[str, Any], accounts: frozenset[str] = frozenset(), drivers: frozenset[str] = frozenset()
+) -> dict[str, Any]:
     """Return the pods' template under a whole `podTemplate`."""
     spec = ParallelConsumerSpec.model_validate(
         {
@@ -31,7 +33,8 @@ def whole(pod_template: dict[str, Any], accounts: frozenset[str] = frozenset()) 
     )
     owner = Owner(namespace="shop", name="orders", uid="1")
     effective = resolve(spec, tuned={}, cpu_limit=None)
-    found: dict[str, Any] = pods.template(owner, spec, effective, Build("runtime:1", service_accounts=accounts))
+    build = Build("runtime:1", service_accounts=accounts, csi_drivers=drivers)
+    found: dict[str, Any] = pods.template(owner, spec, effective, build)
     return found
 
 
@@ -49,6 +52,17 @@ def test_a_service_account_is_taken_only_from_the_operators_list() -> None:
     for accounts in (frozenset(), frozenset({"other/cloud"}), frozenset({"cloud"})):
         with pytest.raises(InvalidResourceError, match="allowedServiceAccounts"):
             whole(named, accounts=accounts)
+
+
+@pytest.mark.parametrize("csi", [{"driver": "node-root.example"}, {"driver": "secrets.example/x"}, {}, {"driver": 1}])
+def test_inline_volumes_of_a_driver_need_the_administrators_word(csi: dict[str, Any]) -> None:
+    """One that is listed is taken as it stands; any other, or none, is refused with the field and whom to ask."""
+    allowed = frozenset({"secrets.example"})
+    volume = {"name": "vault", "csi": {"driver": "secrets.example", "readOnly": True}}
+    assert volume in whole({"spec": {"volumes": [volume]}}, drivers=allowed)["spec"]["volumes"]
+    with pytest.raises(InvalidResourceError, match="allowedCsiDrivers") as caught:
+        whole({"spec": {"volumes": [volume, {"name": "other", "csi": csi}]}}, drivers=allowed)
+    assert caught.value.field == "spec.podTemplate.spec.volumes[1].csi.driver"
 
 
 def test_resources_and_mounts_reach_the_consumer() -> None:
@@ -75,6 +89,29 @@ def test_sidecars_run_as_restricted_as_the_consumer() -> None:
     assert {container["name"] for container in pod["initContainers"]} == {"init"}
     for container in (*pod["containers"], *pod["initContainers"]):
         assert container["securityContext"] == RESTRICTED
+
+
+def test_a_container_may_begin_before_the_consumer_and_end_after_it() -> None:
+    """What a drain still needs, such as a proxy: with ports, probes and hooks, as restricted as the others."""
+    proxy = {
+        "name": "proxy", "image": "p:1", "restartPolicy": "Always", "imagePullPolicy": "Never",
+        "ports": [{"containerPort": 15_000, "name": "admin", "protocol": "TCP"}],
+        "startupProbe": {"tcpSocket": {"port": "admin"}}, "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
+        "volumeMounts": [{"name": "code", "mountPath": "/etc/proxy.yaml", "subPath": "proxy.yaml"}],
+    }  # fmt: skip
+    (made,) = template(initContainers=[proxy])["spec"]["initContainers"]
+    assert made == {**proxy, "securityContext": RESTRICTED}
+    with pytest.raises(ValidationError, match="restartPolicy"):
+        template(sidecars=[proxy])
+    with pytest.raises(ValidationError, match="Input should be 'Always'"):
+        template(initContainers=[{**proxy, "restartPolicy": "Never"}])
+
+
+def test_names_that_no_dns_knows() -> None:
+    """Brokers behind addresses that only /etc/hosts leads to."""
+    hosts, dns = [{"ip": "10.0.0.7", "hostnames": ["kafka-0"]}], {"options": [{"name": "ndots", "value": "1"}]}
+    pod = template(hostAliases=hosts, dnsConfig=dns)["spec"]
+    assert (pod["hostAliases"], pod["dnsConfig"]) == (hosts, dns)
 
 
 def test_scheduling_is_the_persons() -> None:
@@ -127,7 +164,7 @@ def test_what_is_the_operators_is_refused_by_name(parts: dict[str, Any], field: 
         {"consumer": {"image": "evil:1"}},
         {"consumer": {"ports": [{"hostPort": 22}]}},
         {"sidecars": [{"name": "a", "image": "b:1", "securityContext": {"privileged": True}}]},
-        {"sidecars": [{"name": "a", "image": "b:1", "ports": [{"hostPort": 22}]}]},
+        {"sidecars": [{"name": "a", "image": "b:1", "ports": [{"containerPort": 22, "hostPort": 22}]}]},
     ],
 )
 def test_what_would_reach_the_node_is_no_field(parts: dict[str, Any]) -> None:

@@ -65,6 +65,37 @@ def test_the_grace_period_leaves_time_to_finish() -> None:
     assert pod(execution={"shutdownGraceSeconds": 120})["terminationGracePeriodSeconds"] > 120
 
 
+def test_a_new_pod_joins_before_an_old_one_leaves() -> None:
+    """A rollout takes no pod away that it has not replaced; static members, whose names are taken, go one by one."""
+    assert manifest()["spec"]["strategy"] == {
+        "type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+    }  # fmt: skip
+    static = manifest(kafka={"membership": "static"})["spec"]
+    assert static["updateStrategy"] == {"type": "RollingUpdate"}
+    assert "strategy" not in static
+
+
+def test_pods_spread_over_nodes_where_they_can() -> None:
+    """By default, over this resource's pods alone, and a single node is no reason to wait."""
+    (spread,) = pod()["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert (
+        spread["labelSelector"]["matchLabels"].items() <= manifest()["spec"]["template"]["metadata"]["labels"].items()
+    )
+
+
+def test_the_image_is_pulled_as_the_handler_says() -> None:
+    """With its Secrets and its policy; without an image of its own it is the runtime's."""
+    handler = {
+        "entrypoint": "a:b", "image": "shop:1", "imagePullPolicy": "Always", "imagePullSecrets": [{"name": "registry"}],
+    }  # fmt: skip
+    found = pod(handler=handler)
+    assert found["imagePullSecrets"] == [{"name": "registry"}]
+    assert (found["containers"][0]["image"], found["containers"][0]["imagePullPolicy"]) == ("shop:1", "Always")
+    assert pod()["containers"][0]["image"] == "runtime:1"
+    assert "imagePullPolicy" not in pod()["containers"][0]
+
+
 @pytest.mark.parametrize(
     ("sections", "replicas"),
     [({}, 1), ({"replicas": 3}, 3), ({"replicas": 3, "suspend": True}, 0), ({"replicas": 0}, 0)],

@@ -70,9 +70,9 @@ CASES: list[tuple[str, dict[str, str], dict[str, str]]] = [
 ]
 
 
-def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run(promtool: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run Prometheus' own checker."""
-    return subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([promtool, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
 
 
 def rule_file(folder: Path) -> Path:
@@ -82,14 +82,14 @@ def rule_file(folder: Path) -> Path:
     return path
 
 
-def test_promtool_accepts_every_rule(tmp_path):
+def test_promtool_accepts_every_rule(promtool: Path, tmp_path: Path):
     """Syntax, templates and durations are right by Prometheus' own judgement; a broken file is not accepted."""
-    checked = promtool("check", "rules", rule_file(tmp_path))
+    checked = run(promtool, "check", "rules", rule_file(tmp_path))
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert f"{len(TABLE)} rules found" in checked.stdout
     broken = tmp_path / "broken.yaml"
     broken.write_text(rule_file(tmp_path).read_text().replace("deriv(", "driv("))
-    assert promtool("check", "rules", broken).returncode != 0
+    assert run(promtool, "check", "rules", broken).returncode != 0
 
 
 def moments(condition_minutes: int) -> dict[int, bool]:
@@ -98,7 +98,7 @@ def moments(condition_minutes: int) -> dict[int, bool]:
 
 
 @pytest.mark.parametrize(("alert", "series", "labels"), CASES, ids=[case[0] for case in CASES])
-def test_an_alert_fires_for_its_fault_and_resolves(tmp_path, alert, series, labels):
+def test_an_alert_fires_for_its_fault_and_resolves(promtool: Path, tmp_path: Path, alert, series, labels):
     """Not before the fault and not before `for` is over; during it; no more when it is cured."""
     row = next(each for each in TABLE if each.id == alert)
     given = groups()[0]["rules"]
@@ -124,7 +124,7 @@ def test_an_alert_fires_for_its_fault_and_resolves(tmp_path, alert, series, labe
     }
     (tmp_path / "test.yaml").write_text(yaml.safe_dump(case))
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups()}))
-    tested = promtool("test", "rules", tmp_path / "test.yaml")
+    tested = run(promtool, "test", "rules", tmp_path / "test.yaml")
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 

@@ -29,6 +29,7 @@ FIGURES: dict[str, st.SearchStrategy[Any]] = {
     "service_seconds_p99": st.none() | amounts,
     "error_ratio": st.one_of(st.just(0.0), shares),
     "limit_full": shares,
+    "limit_full_most": shares,
     "limit_full_long": shares,
     "in_flight": amounts,
     "in_flight_peak_long": amounts,

@@ -9,6 +9,14 @@ from parallel_consumer_operator.tuning.rules import Note, Proposal
 THREAD = circumstances(mode=Mode.THREAD)
 PROCESS = circumstances(mode=Mode.PROCESS)
 BUSY_POOL = seen(busy=3.9, in_flight=15.5, queued=30, rate=200.0, arrivals=300.0, backlog=20_000)
+FULL = {"busy": 15.9, "rate": 100.0}
+"""As many in flight as there are workers: both bind."""
+THREE = {"ready_replicas": 3, "desired_replicas": 3}
+SPARE = {"pods": 3, "limit_full": 0.3, "backpressure": 0.33, "cpu_limit_cores": 3.0}
+"""One partition for three pods: two have nothing to do, and means over all are a third."""
+SPARE_BUSY = BUSY_POOL.model_copy(update={**SPARE, "partitions": 1})
+ONE_FULL = {"pods": 3, "limit_full": 0.33, "limit_full_most": 1.0, "backpressure": 0.33, "in_flight": 24}
+"""A pod with two partitions is at its limit, the other two with one each are not."""
 
 STEPS = [
     (
@@ -33,6 +41,11 @@ STEPS = [
     ("LimitBinding", "maxInFlight", 16, 32, {}, seen(), None),
     ("LimitBinding", "maxInFlight", 16, 24, {}, seen(arrivals=800.0, rate=800.0, backlog=100_000), None),
     ("WorkersBusy", "workerPoolSize", 4, 8, {}, BUSY_POOL, THREAD),
+    ("LimitBinding", "maxInFlight", 16, 32, {"worker_pool_size": 16}, BUSY_POOL.model_copy(update=FULL), THREAD),
+    ("WorkersBusy", "workerPoolSize", 9, 16, {"worker_pool_size": 9}, BUSY_POOL.model_copy(update={"busy": 9}), THREAD),
+    ("LimitBinding", "maxInFlight", 16, 32, {}, seen(partitions=1, **SPARE), circumstances(**THREE)),
+    ("WorkersBusy", "workerPoolSize", 4, 8, {}, SPARE_BUSY, circumstances(mode=Mode.THREAD, **THREE)),
+    ("LimitBinding", "maxInFlight", 16, 32, {}, seen(**ONE_FULL), circumstances(**THREE)),
     (
         "WorkersBusy",
         "workerPoolSize",
@@ -187,3 +200,11 @@ def test_the_rules_are_asked_in_the_runbooks_order():
 def test_a_note_is_no_proposal():
     """What a rule says beside its proposals never changes a knob."""
     assert isinstance(rules.no_progress(cycle(seen(rate=0.0)), seen(rate=0.0)), Note)
+
+
+def test_next_to_no_cpu_is_a_figure_like_others():
+    """The smallest number that there is, for CPU used, is no overflow: the CPU would carry any number of workers."""
+    measured = BUSY_POOL.model_copy(update={"cpu_cores": 5e-324})
+    found = rules.workers_all_busy(cycle(measured, known=THREAD), measured)
+    assert isinstance(found, Proposal)
+    assert found.wanted == 8

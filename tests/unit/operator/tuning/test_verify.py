@@ -1,11 +1,16 @@
 from datetime import timedelta
 
 import pytest
-from made_windows import NOW, applied, cycle, decided, idle, policy, remembering, seen
+from made_windows import FENCES, NOW, applied, circumstances, cycle, decided, idle, policy, remembering, seen
 
+from consumer_runtime.contract.settings import Mode
+from parallel_consumer_operator.resource.tuning import Knob
 from parallel_consumer_operator.resource.tuning_status import Direction, Pace, Verdict
 from parallel_consumer_operator.tuning.decision import Hold, Rollback, Step
+from parallel_consumer_operator.tuning.policy import Bounds
 
+ROOMY = policy().model_copy(update={"bounds": {**FENCES, Knob.WORKER_POOL_SIZE: Bounds(min=1, max=400)}})
+CAREFUL = {"max_in_flight": Pace.CAREFUL}
 RAISE = cycle(seen(), memory=remembering(knobs={"max_in_flight": 100}))
 
 
@@ -61,6 +66,34 @@ def test_after_harm_values_below_it_may_be_tried():
     assert again.action.to_value == 141
 
 
+@pytest.mark.parametrize(
+    ("what", "after", "arrivals", "tried"),
+    [
+        ("as much comes as then", seen(rate=800.0), 5_000.0, False),
+        ("clearly more comes", seen(rate=800.0), 5_300.0, True),
+        ("it did harm", seen(rate=500.0), 5_300.0, False),
+        ("calls became slower", seen(rate=800.0, service_seconds=0.04), 5_300.0, False),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_brought_nothing_is_tried_again_when_more_comes(what, after, arrivals, tried):
+    """Less was to be gained then; but where the downstream showed strain, more arrivals are no reason (decision 15)."""
+    back = judged(after, before=cycle(seen(), memory=remembering(knobs={"max_in_flight": 100}, paces=CAREFUL)))
+    soon = decided(applied(RAISE, back, seen(arrivals=arrivals), later=600))
+    again = decided(applied(RAISE, soon, seen(arrivals=arrivals), later=900))
+    beyond = isinstance(again.action, Step) and again.action.to_value >= 150
+    assert beyond is tried, what
+
+
+def test_a_raise_for_little_is_judged_by_little():
+    """8 % more were needed: 5 % more are a gain, though less than minGainPercent asks of a raise for more."""
+    little = seen(arrivals=810.0, backlog=50_000.0, backlog_slope=10.0, rate=800.0)
+    before = cycle(little, memory=remembering(knobs={"max_in_flight": 100}))
+    decision = judged(seen(arrivals=810.0, backlog=50_000.0, rate=840.0), before=before)
+    assert decision.judgement is not None
+    assert decision.judgement.verdict is Verdict.PAID
+
+
 def test_a_failed_direction_is_blocked_longer_each_time():
     """Twice in vain, twice as long; at most eight times."""
     memory = remembering(knobs={"max_in_flight": 100})
@@ -110,6 +143,36 @@ def test_replicas_that_changed_make_it_inconclusive():
     assert decision.memory.blocked == ()
 
 
+def test_a_limit_that_made_room_for_workers_is_kept():
+    """100 workers with 100 in flight: 200 alone bring nothing, but without them no worker more would either."""
+    full = seen(busy=99.0, in_flight=100.0)
+    memory = remembering(knobs={"max_in_flight": 100, "worker_pool_size": 100})
+    before = cycle(full, known=circumstances(mode=Mode.THREAD), memory=memory, rules=ROOMY)
+    decision = judged(full, before=before)
+    assert decision.judgement is not None
+    assert decision.judgement.verdict is Verdict.INCONCLUSIVE
+    assert isinstance(decision.action, Step)
+    assert (decision.action.rule, decision.action.to_value) == ("WorkersBusy", 200)
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict"),
+    [
+        ({"limit_full": 0.33, "limit_full_most": 1.0, "in_flight": 350.0}, Verdict.INCONCLUSIVE),
+        ({"limit_full": 0.33, "limit_full_most": 0.5, "in_flight": 350.0}, Verdict.NOT_PAID),
+        ({"limit_full": 1.0, "limit_full_most": 1.0, "in_flight": 600.0}, Verdict.NOT_PAID),
+    ],
+)
+def test_pods_that_caught_up_say_nothing_of_one_that_did_not(after, verdict):
+    """All three were at their limit of 100; with 200 two have no backlog left to finish, and one has."""
+    three = circumstances(ready_replicas=3, desired_replicas=3)
+    full = seen(pods=3, rate=15_000.0, arrivals=20_000.0, backlog=3e6, in_flight=300.0)
+    before = cycle(full, known=three, memory=remembering(knobs={"max_in_flight": 100}))
+    decision = judged(full.model_copy(update=after), before=before)
+    assert decision.judgement is not None
+    assert decision.judgement.verdict is verdict
+
+
 def test_input_that_moved_makes_lowering_inconclusive():
     """Nothing behind, and half as much comes in: less done says nothing about the step."""
     before = cycle(idle(), memory=remembering(knobs={"max_in_flight": 100}))
@@ -140,6 +203,16 @@ def test_lowering_that_costs_is_taken_back():
     slow = seen(service_seconds=0.08, in_flight=95.0)
     before = cycle(slow, memory=remembering(knobs={"max_in_flight": 100}))
     worse = seen(service_seconds=0.08, service_seconds_long=0.08, in_flight=66.0, rate=540.0)
+    decision = judged(worse, before=before)
+    assert isinstance(decision.action, Rollback)
+    assert decision.memory.knobs.max_in_flight == 100
+
+
+def test_lowering_that_costs_is_taken_back_while_raises_are_forbidden():
+    """The downstream fails by itself: less at once did not help, and the errors do not keep us below where we were."""
+    slow = seen(service_seconds=0.08, in_flight=95.0, error_ratio=0.1)
+    before = cycle(slow, memory=remembering(knobs={"max_in_flight": 100}))
+    worse = seen(service_seconds=0.08, service_seconds_long=0.08, in_flight=66.0, rate=540.0, error_ratio=0.1)
     decision = judged(worse, before=before)
     assert isinstance(decision.action, Rollback)
     assert decision.memory.knobs.max_in_flight == 100
