@@ -144,13 +144,13 @@ class ControlLoop:
         """Take notice of new partitions."""
         self._backpressure.assigned(assignments)
 
-    def revoking(self, assignments: list[PartitionOffsets]) -> None:
+    def revoking(self, assignments: list[PartitionOffsets], is_over: Callable[[], bool]) -> None:
         """Let what runs of these partitions finish, up to the grace; other partitions' work goes on meanwhile."""
         for each in assignments:
             self._settlement.leave(each)
         grace_ends = time.monotonic() + self.settings.execution.revoke_grace_ms / 1000
         deadline = min(grace_ends, self._drained_by)
-        while any(each.held for each in assignments):
+        while any(each.held for each in assignments) and not is_over():
             now = self._statistics.heartbeat_at = time.monotonic()
             if now >= deadline:
                 left = sum(each.held for each in assignments)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate, count
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.compare.errors import CompareError
@@ -28,6 +28,8 @@ _SEED = 5
 _CHUNK = 10_000
 _UNSENT_AT_MOST = 100_000
 _FLUSH_SECONDS = 120.0
+_LEADER_SECONDS = 20.0
+_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _DELETE_SECONDS = 30.0
 
 
@@ -152,6 +154,18 @@ def _ends(servers: str, name: str) -> tuple[int, ...]:
         if found is None:
             return ()
         parts = [TopicPartition(name, number) for number in sorted(found.partitions)]
-        return tuple(consumer.get_watermark_offsets(part, timeout=10)[1] for part in parts)
+        return tuple(_end(consumer, part) for part in parts)
     finally:
         consumer.close()
+
+
+def _end(consumer: Consumer, partition: TopicPartition) -> int:
+    """Return an end offset, also of a partition made so recently that its broker does not lead it yet."""
+    deadline = time.monotonic() + _LEADER_SECONDS
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(partition, timeout=10)[1])
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
+                raise CompareError(f"the end of {partition.topic} is not known: {error}") from error
+        time.sleep(0.2)

@@ -16,6 +16,7 @@ from consumer_runtime.ledger import codec
 from consumer_runtime.ledger.offsets import PartitionOffsets
 from consumer_runtime.sources.commits import Commits, skip_what_never_arrives
 from consumer_runtime.sources.source import Listener
+from consumer_runtime.sources.tenure import Tenure, for_ever
 from consumer_runtime.statistics import Statistics
 
 _COMMITTED_WITHIN_SECONDS = 10.0
@@ -58,6 +59,9 @@ class Rebalance:
             # Here the client does not answer questions for commits any more; asking would cost all of their time.
             self._accept(consumer, partitions)
             return
+        if not self._incremental and self.assignments:
+            # The client joined again by itself (see `tenure`) and asked nothing back: others may have had these since.
+            self.lose(consumer, [TopicPartition(*held) for held in self.assignments])
         committed = _committed(consumer, partitions)
         for at in committed:
             self._events.record(Event.ASSIGNED, topic=at.topic, partition=at.partition, offset=at.offset)
@@ -73,8 +77,10 @@ class Rebalance:
     def revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Let the listener finish what it can, commit it, and give the partitions up."""
         leaving = self._known(partitions)
+        if not self._finish(consumer, leaving):
+            self.lose(consumer, partitions)
+            return
         self._statistics.rebalances += 1
-        self._listener.revoking(leaving)
         skip_what_never_arrives(consumer, leaving)
         self._commits.commit_now(consumer, leaving, time.monotonic())
         # what waited was let go before the grace began: what is still held was running when it was over
@@ -84,6 +90,17 @@ class Rebalance:
             self._events.record(Event.REVOKED, topic=at.topic, partition=at.partition, dropped=left)
         self._give_up(partitions, leaving)
         _log.info("partitions revoked", partitions=_names(partitions), held=len(self.assignments))
+
+    def _finish(self, consumer: Consumer, leaving: list[PartitionOffsets]) -> bool:
+        """Wait for what runs; return False when the group gave the partitions away meanwhile."""
+        if self._incremental or not any(each.held for each in leaving):
+            self._listener.revoking(leaving, for_ever)
+            return True
+        tenure = Tenure(consumer)
+        # So that little runs again should the group not wait: nothing is committed during the grace.
+        self._commits.commit_now(consumer, leaving, time.monotonic())
+        self._listener.revoking(leaving, tenure.is_over)
+        return not tenure.is_over_now()
 
     def lose(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Give up without a commit: they may be somebody else's already."""

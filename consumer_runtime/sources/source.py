@@ -4,6 +4,7 @@ Watermarks, commits and rebalances stay behind it: the control loop polls, ackno
 when partitions come and go. Every method is called by the control thread only.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -34,8 +35,8 @@ class Listener(Protocol):
     def assigned(self, assignments: list[PartitionOffsets]) -> None:
         """Take notice of partitions that begin to be fetched."""
 
-    def revoking(self, assignments: list[PartitionOffsets]) -> None:
-        """Finish what can be finished within the grace; afterwards the source commits."""
+    def revoking(self, assignments: list[PartitionOffsets], is_over: Callable[[], bool]) -> None:
+        """Finish what can be finished within the grace, or until it is over earlier; afterwards the source commits."""
 
     def dropped(self, assignments: list[PartitionOffsets]) -> None:
         """Forget partitions that are ours no more; their `is_open` is False by now."""

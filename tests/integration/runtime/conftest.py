@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, Producer, TopicPartition
+from confluent_kafka.admin import NewPartitions
 
 from consumer_runtime import ParallelConsumer, RuntimeSettings
 from consumer_runtime.contract.settings import AutoOffsetReset
@@ -84,6 +85,10 @@ class Topic:
             producer.poll(0)
         assert producer.flush(30) == 0
 
+    def feed(self, keys: int) -> "Feed":
+        """Return what writes while its block runs."""
+        return Feed(self, keys)
+
     def settings(self, **sections: Any) -> RuntimeSettings:
         """Settings to consume it; sections are those of RuntimeSettings."""
         properties = sections.pop("properties", {})
@@ -94,6 +99,16 @@ class Topic:
         kafka = settings.source.kafka.model_copy(update={"properties": properties, "auto_offset_reset": reset})
         source = settings.source.model_copy(update={"kafka": kafka})
         return RuntimeSettings.model_validate(settings.model_copy(update={"source": source}).model_dump())
+
+    def group_state(self) -> ConsumerGroupState:
+        """What the broker says of the group."""
+        admin = self.kafka.admin()  # held until the answer is there: the client's end would cancel the request
+        return admin.describe_consumer_groups([self.group])[self.group].result(10).state
+
+    def grow(self, partitions: int) -> None:
+        """Add partitions until there are so many; `committed` goes on to tell of the first ones."""
+        admin = self.kafka.admin()
+        admin.create_partitions([NewPartitions(self.name, partitions)])[self.name].result(10)
 
     def committed(self) -> dict[int, tuple[int, str]]:
         """What the broker has: offset and metadata by partition."""
@@ -120,6 +135,36 @@ class Topic:
             found += [each for each in consumer.consume(count, 0.2) if each.error() is None]
         consumer.close()
         return found
+
+
+class Feed:
+    """Writes to a topic while the block runs: 200 messages each 50 ms, over its partitions and so many keys in turn."""
+
+    def __init__(self, topic: Topic, keys: int) -> None:
+        self.count = 0
+        self._topic = topic
+        self._keys = keys
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive(), "the broker did not take what was written"
+
+    def _run(self) -> None:
+        producer = Producer({"bootstrap.servers": self._topic.kafka.bootstrap_servers, "enable.idempotence": True})
+        while not self._ended.wait(0.05):
+            for number in range(self.count, self.count + 200):
+                key = b"%d" % (number % self._keys)
+                producer.produce(self._topic.name, key=key, partition=number % self._topic.partitions)
+            self.count += 200
+            producer.poll(0)
+        producer.flush(50)
 
 
 @pytest.fixture

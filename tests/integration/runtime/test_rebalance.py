@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import ConsumerGroupState, TopicPartition
 from structlog.testing import capture_logs
 
 from consumer_runtime import Message
@@ -65,8 +65,6 @@ def test_a_member_that_joins_and_leaves_repeats_nothing(topic, running, protocol
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_few_keys_of_short_calls_keep_their_order_over_a_rebalance_and_failures(topic, running, protocol: str):
     """Where the loop goes on with a key's next message by itself: nothing lost, repeated or out of order."""
-    count = 60_000
-    topic.produce([(number % 4, b"%d" % (number % 20), b"") for number in range(count)])
     settings = topic.settings(properties=PROTOCOLS[protocol], retry={"backoff_ms": 10, "jitter_percent": 0})
     journal = Journal()
     failed: set[tuple[int, int]] = set()
@@ -84,13 +82,14 @@ def test_few_keys_of_short_calls_keep_their_order_over_a_rebalance_and_failures(
         return work
 
     with running(settings, handler("first")) as first:
-        first.wait_for(lambda: first.finished() > 2_000 and first.consumer._loop._engine.follows > 0)
-        with running(settings, handler("second")) as second:
-            second.wait_for(lambda: second.finished() > 2_000 and second.consumer._loop._engine.follows > 0)
-        first.wait_for(lambda: len(journal.counts()) == count)
+        with topic.feed(keys=20) as feed:  # a group may take seconds to rebalance: the second must find messages
+            first.wait_for(lambda: first.finished() > 2_000 and first.consumer._loop._engine.follows > 0)
+            with running(settings, handler("second")) as second:
+                second.wait_for(lambda: second.finished() > 2_000 and second.consumer._loop._engine.follows > 0)
+        first.wait_for(lambda: len(journal.counts()) == feed.count)
     assert set(journal.counts().values()) == {1}
     assert {name for name, *_ in journal.entries} == {"first", "second"}
-    assert len(failed) == 4 * len(range(0, count // 4, 97))
+    assert len(failed) == 4 * len(range(0, feed.count // 4, 97))
     assert_in_order(journal)
 
 
@@ -172,6 +171,40 @@ def test_what_outlasts_the_grace_is_not_joined_by_a_second_attempt(topic, runnin
             release.set()
             first.wait_for(lambda: {offset for offset, _ in topic.committed().values()} == {3})
     assert set(most.values()) == {1}
+
+
+def test_a_member_gives_up_what_the_group_gave_away_during_its_grace(topic, running):
+    """Partitions are added while an eager revoke waits for slow calls: the client joins again behind its callback."""
+    topic.produce([(partition, key, b"") for key in (b"slow", b"quick") for partition in range(4)])
+    properties = PROTOCOLS["eager"] | {"topic.metadata.refresh.interval.ms": 500}
+    settings = topic.settings(properties=properties, execution={"revoke_grace_ms": 60_000})
+    begun: list[tuple[str, bytes, int]] = []
+    release = threading.Event()
+
+    def handler(name: str) -> Callable[[Message], Awaitable[None]]:
+        async def work(message) -> None:
+            begun.append((name, message.key, message.partition))
+            if name == "first" and message.key == b"slow":
+                await asyncio.to_thread(release.wait)
+
+        return work
+
+    with running(settings, handler("first")) as first:
+        first.wait_for(lambda: first.finished() == 4)
+        with running(settings, handler("second")) as second:
+            first.wait_for(lambda: topic.group_state() is ConsumerGroupState.PREPARING_REBALANCING)
+            time.sleep(1.0)  # two heartbeats, until which the first has been asked for its partitions
+            topic.grow(6)
+            second.wait_for_assignment(3)
+            first.wait_for_assignment(3)
+            moved = {partition for _, partition in second.consumer._loop._source.assignments if partition < 4}
+            second.wait_for(lambda: {topic.committed()[partition][0] for partition in moved} == {2})
+            assert sorted(begun[8:]) == sorted(("second", b"slow", partition) for partition in moved)
+            release.set()
+            first.wait_for(lambda: {offset for offset, _ in topic.committed().values()} == {2})
+    again = {("first", b"slow", partition) for partition in range(4) if partition not in moved}
+    assert Counter(begun[8 + len(moved) :]) == Counter(again)
+    assert first.consumer.statistics.snapshot().commit_failures == 0
 
 
 def test_a_revoke_commits_the_map_of_what_is_finished(topic, running):

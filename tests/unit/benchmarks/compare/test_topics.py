@@ -2,8 +2,10 @@ from collections import Counter
 from itertools import islice
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from benchmarks.compare.topics import KEYS, PLACE, Contents, Topic, draws, values
+from benchmarks.compare.errors import CompareError
+from benchmarks.compare.topics import KEYS, PLACE, Contents, Topic, _end, draws, values
 from benchmarks.compare.works import Keys
 
 
@@ -37,3 +39,25 @@ def test_name_tells_topics_of_different_contents_apart():
     shapes = [Contents(messages=5), Contents(messages=5, keys=Keys.ZIPF), Contents(messages=5, key_count=9),
               Contents(messages=5, partitions=9), Contents(messages=5, value_bytes=99)]  # fmt: skip
     assert len({each.name for each in shapes}) == len(shapes)
+
+
+class _Young:
+    """A consumer whose broker does not lead a partition at first, or refuses for good."""
+
+    def __init__(self, *codes: int) -> None:
+        self.codes = list(codes)
+
+    def get_watermark_offsets(self, _partition, timeout: float) -> tuple[int, int]:
+        if self.codes:
+            raise KafkaException(KafkaError(self.codes.pop(0)))
+        return 0, 7
+
+
+def test_end_of_a_partition_without_a_leader_is_awaited():
+    consumer = _Young(KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+    assert _end(consumer, TopicPartition("t", 0)) == 7
+
+
+def test_end_that_is_refused_is_told():
+    with pytest.raises(CompareError, match="the end of t is not known: .*Topic authorization failed"):
+        _end(_Young(KafkaError.TOPIC_AUTHORIZATION_FAILED), TopicPartition("t", 0))
