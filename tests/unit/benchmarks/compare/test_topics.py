@@ -47,17 +47,19 @@ class _Young:
     def __init__(self, *codes: int) -> None:
         self.codes = list(codes)
 
-    def get_watermark_offsets(self, _partition, timeout: float) -> tuple[int, int]:
+    def get_watermark_offsets(self, _partition, **_: float) -> tuple[int, int]:
         if self.codes:
             raise KafkaException(KafkaError(self.codes.pop(0)))
         return 0, 7
 
 
 def test_end_of_a_partition_without_a_leader_is_awaited():
+    """A topic that was made a moment ago does not end a run."""
     consumer = _Young(KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
     assert _end(consumer, TopicPartition("t", 0)) == 7
 
 
 def test_end_that_is_refused_is_told():
-    with pytest.raises(CompareError, match="the end of t is not known: .*Topic authorization failed"):
+    """With the topic's name and the broker's reason."""
+    with pytest.raises(CompareError, match=r"the end of t is not known: .*Topic authorization failed"):
         _end(_Young(KafkaError.TOPIC_AUTHORIZATION_FAILED), TopicPartition("t", 0))
