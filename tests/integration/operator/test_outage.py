@@ -59,6 +59,24 @@ def test_the_definition_is_replaced_while_resources_change(lab: Any, operator: A
     assert operator.process.poll() is None
 
 
+def test_a_refused_watch_is_opened_anew(lab: Any, troubled: tuple[Any, Troublemaker]) -> None:
+    """A refusal that trying again would not mend, as after a change of rights: told without a trace of ours."""
+    operator, maker = troubled
+    lab.apply(lab.consumer(execution={"maxInFlight": 16}))
+    lab.eventually(lambda: is_there(lab, max_in_flight=16))
+    refusal = maker.refuse_watches("/parallelconsumers", 403)
+    maker.trouble.set()  # cuts off the watches that there are
+    lab.eventually(lambda: refusal.left == 0)
+    maker.trouble.clear()
+    told = "the API server refused a watch; it is opened anew"
+    (line,) = lab.eventually(lambda: [each for each in operator.lines() if each["event"] == told])
+    assert (line["level"], line["status"]) == ("error", 403)
+    lab.apply(lab.consumer(execution={"maxInFlight": 32}))
+    lab.eventually(lambda: is_there(lab, max_in_flight=32))
+    assert operator.process.poll() is None
+    assert operator.end() == 0
+
+
 def test_two_hundred_resources_come_and_go_at_once(lab: Any, operator: Any) -> None:
     """Each gets its children; after the deletion nothing of them is left, and the operator's loops have ended."""
     off = {"podMonitor": {"enabled": False}, "prometheusRule": {"enabled": False}}

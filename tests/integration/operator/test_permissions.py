@@ -56,15 +56,11 @@ def account(request: pytest.FixtureRequest, lab: Any) -> Iterator[str]:
 def confined(lab: Any, operator: Any, account: str, every_kind: None, tmp_path: Path) -> Iterator[Any]:
     """The operator as a process with the ServiceAccount's token and nothing else."""
     operator.end()
-    config = yaml.safe_load(lab.cluster.kubeconfig.read_text())
-    token = lab.done("create", "token", ACCOUNT, "--duration=1h").strip()
-    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
     whole = lab.get("clusterrole", f"{lab.namespace}:{ACCOUNT}") is not None
     made = dataclasses.replace(
         operator,
         namespace="" if whole else lab.namespace,
-        environment={**operator.environment, "KUBECONFIG": str(tmp_path / "kubeconfig")},
+        environment={**operator.environment, "KUBECONFIG": str(kubeconfig(lab, tmp_path))},
         options=("--leader-elect", "--lease-namespace", lab.namespace, "--lease-name", ACCOUNT),
         process=None,
     )
@@ -104,6 +100,45 @@ def test_each_verb_granted_is_used_and_no_call_is_denied(
     assert granted(lab) - used(lab, account) == set()
     assert used(lab, account) - granted(lab) == set()
     assert denied(lab, account) == set()
+
+
+def test_a_namespace_without_a_role_holds_up_no_other(lab: Any, operator: Any, tmp_path: Path) -> None:
+    """Of two namespaces to watch one has no Role: the other is served, and it too once the chart makes its Role."""
+    lab.cluster.build_helm()
+    refused = dataclasses.replace(lab, namespace=f"{lab.namespace}-b")
+    lab.done("create", "namespace", refused.namespace)
+    helm = ("--namespace", lab.namespace, "--set=replicas=0,crds.install=false")
+    _run(lab, lab.cluster.helm, "install", "pco", str(CHART), *helm, f"--set=watchNamespaces={{{lab.namespace}}}")
+    operator.end()
+    environment = {**operator.environment, "KUBECONFIG": str(kubeconfig(lab, tmp_path))}
+    made = dataclasses.replace(
+        operator, environment=environment, options=("--namespace", refused.namespace), process=None
+    )
+    made.start()
+    for each in (lab, refused):
+        each.apply(consumer(each))
+    lab.eventually(lambda: lab.status().get("observedGeneration") == 1)
+    (line,) = [each for each in made.lines() if each["event"].startswith("namespace not watched")]
+    assert (line["namespace"], line["level"]) == (refused.namespace, "error")
+    assert "403" in line["error"]
+    both = f"--set=watchNamespaces={{{lab.namespace},{refused.namespace}}}"
+    _run(lab, lab.cluster.helm, "upgrade", "pco", str(CHART), *helm, both)
+    refused.eventually(lambda: refused.status().get("observedGeneration") == 1, seconds=90)
+    lab.done("delete", "configmap", "orders-settings")
+    lab.eventually(lambda: lab.get("configmap", "orders-settings"))
+    assert made.end() == 0
+    _run(lab, lab.cluster.helm, "uninstall", "pco", "--namespace", lab.namespace)
+    lab.done("delete", "namespace", refused.namespace, "--wait=false")
+
+
+def kubeconfig(lab: Any, folder: Path) -> Path:
+    """Write one that has the rights of the chart's service account and no others."""
+    config = yaml.safe_load(lab.cluster.kubeconfig.read_text())
+    token = lab.done("create", "token", ACCOUNT, "--duration=1h").strip()
+    config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return path
 
 
 def consumer(lab: Any, **spec: Any) -> dict[str, Any]:

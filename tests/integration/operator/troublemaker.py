@@ -27,10 +27,13 @@ class Refusal:
     code: int
     left: int
     """How many are still to be refused."""
+    watches: bool = False
+    """Whether it is about watches alone."""
 
     def takes(self, request: web.Request) -> bool:
         """Whether this request is one of them; then there is one less to come."""
         mine = self.left > 0 and request.method == self.method and self.part in request.path
+        mine = mine and (not self.watches or "watch" in request.query)
         self.left -= mine
         return mine
 
@@ -77,6 +80,11 @@ class Troublemaker:
     def refuse(self, method: str, part: str, code: int, *, times: int) -> Refusal:
         """Refuse the next requests of a kind, and only those."""
         self.refusals.append(Refusal(method, part, code, times))
+        return self.refusals[-1]
+
+    def refuse_watches(self, part: str, code: int) -> Refusal:
+        """Refuse the next watch."""
+        self.refusals.append(Refusal("GET", part, code, 1, watches=True))
         return self.refusals[-1]
 
     def write_kubeconfig(self, path: Path) -> None:
