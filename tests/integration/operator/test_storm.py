@@ -19,6 +19,9 @@ from parallel_consumer_operator.control import PAUSE_SECONDS
 
 pytestmark = pytest.mark.cluster
 STORM_SECONDS = 15.0
+STORM_SECONDS_AT_MOST = 90.0
+"""On a busy machine a pass that was overtaken by others begins anew, and objects are defended seldom."""
+DEFENDED = {"configmaps", "deployments", "serviceaccounts"}
 BETWEEN_BLOWS_SECONDS = 0.2
 QUIET_SECONDS = 6.0
 """Passes over a resource whose pods are not ready come every 5 s."""
@@ -125,7 +128,9 @@ def test_a_storm_of_writers_ends_with_the_spec(lab: Any, troubled: tuple[Any, Tr
     before, began = len(maker.written), time.monotonic()
     vandals.start()
     value = 100
-    while time.monotonic() - began < STORM_SECONDS:
+    while (elapsed := time.monotonic() - began) < STORM_SECONDS or (
+        not defended(Counter(maker.written[before:])) and elapsed < STORM_SECONDS_AT_MOST
+    ):
         value += 1
         lab.apply(consumer(lab, value))
         lab.eventually(lambda wanted=value: is_told(lab, wanted), seconds=20)
@@ -147,9 +152,13 @@ def is_quiet(maker: Troublemaker) -> bool:
     return len(maker.written) == before
 
 
+def defended(writes: Counter[str]) -> bool:
+    """Whether every object was written back three times at least."""
+    return {path.rsplit("/", 2)[-2] for path, count in writes.items() if count >= 3} >= DEFENDED
+
+
 def fought_for_at_its_own_pace(writes: Counter[str], seconds: float) -> None:
     """Every object was defended, and none was written more often than once a pass, however often others wrote it."""
-    defended = {path.rsplit("/", 2)[-2] for path, count in writes.items() if count >= 3}
-    assert {"configmaps", "deployments", "serviceaccounts"} <= defended
+    assert defended(writes), writes
     passes = seconds / PAUSE_SECONDS
     assert {path: count for path, count in writes.items() if "/events" not in path and count > passes} == {}

@@ -82,9 +82,9 @@ class Troublemaker:
         self.refusals.append(Refusal(method, part, code, times))
         return self.refusals[-1]
 
-    def refuse_watches(self, part: str, code: int) -> Refusal:
-        """Refuse the next watch."""
-        self.refusals.append(Refusal("GET", part, code, 1, watches=True))
+    def refuse_watches(self, part: str, code: int, *, times: int) -> Refusal:
+        """Refuse the next watches of a kind."""
+        self.refusals.append(Refusal("GET", part, code, times, watches=True))
         return self.refusals[-1]
 
     def write_kubeconfig(self, path: Path) -> None:
