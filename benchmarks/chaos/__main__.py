@@ -82,7 +82,7 @@ def main(
     except ChaosError as error:
         raise typer.BadParameter(str(error)) from error
     if only_list or only_table:
-        _console.print("\n".join(map(_spelled, report.open)) if only_list else report.markdown(), highlight=False)
+        typer.echo("\n".join(map(_spelled, report.open)) if only_list else report.markdown())
         return
     signal.signal(signal.SIGTERM, _end_in_order)
     if minutes is None and matrix is Matrix.PAIRWISE and case is None:
