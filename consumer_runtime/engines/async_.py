@@ -22,6 +22,7 @@ from consumer_runtime.contract.settings import ExecutionSettings
 from consumer_runtime.contract.state import StartReason
 from consumer_runtime.engines.engine import Completions, EngineStatistics
 from consumer_runtime.engines.failures import failure, raised, timed_out
+from consumer_runtime.engines.pace import Pace
 from consumer_runtime.engines.stacks import stack_of
 from consumer_runtime.errors import StartFailure
 from consumer_runtime.handler import Handler, not_open
@@ -36,11 +37,6 @@ _OPEN_WITHIN_SECONDS = 60.0
 _UNBEGUN_AT_MOST = 500
 """Calls handed over that have not begun. Where calls need the core rather than wait, more would only lie there,
 and more still be fetched behind them: no-ops by key at 20,000 in flight took 3.7 us of CPU each, and 3.0 with it."""
-_CHAIN_SECONDS_AT_MOST = 0.005
-"""Of work: what is handed over is out of reach of the control loop. Longer calls gain nothing from chains, since a way
-back and forth takes some 0.1 ms."""
-_SMOOTHING = 0.3
-_SHORTEST_CALL_SECONDS = 1e-6
 
 _log = structlog.get_logger(__name__)
 
@@ -82,9 +78,7 @@ class AsyncEngine:
         """What calls are to be made with, before the loop turns."""
         self._submitted = self._received = 0
         """Messages handed over by the control thread, and those that reached `_waiting`."""
-        self._call_seconds = 1.0
-        self._measured_seconds = 0.0
-        """How long a call took of late, and what the histogram summed up to when that was last looked at."""
+        self._pace = Pace()
         self._standby: asyncio.Task[None] | None = None
         self._clean = copy_context()
         """What a call should find: taken once per handover, not per call."""
@@ -105,7 +99,7 @@ class AsyncEngine:
     @property
     def follows(self) -> int:
         """Return how many calls, as they went of late, are short enough together."""
-        return int(_CHAIN_SECONDS_AT_MOST / max(self._call_seconds, _SHORTEST_CALL_SECONDS))
+        return self._pace.follows
 
     def start(self) -> None:
         """Start the loop and open the handler in it."""
@@ -185,6 +179,7 @@ class AsyncEngine:
             _log.exception("the handler's close failed", handler=self._handler.name)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(1.0)
+        self._pace.end()
 
     def _run_loop(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -310,19 +305,15 @@ class AsyncEngine:
         self._is_flushing = False
         finished, self._finished = self._finished, Completions()
         if calls := len(finished.done) + len(finished.failures):
-            self._measure(calls)
+            self._pace.took(calls, self._statistics.handler_seconds.total_seconds)
         self._completed.append(finished)
         if self._wake.locked():
             self._wake.release()
 
-    def _measure(self, calls: int) -> None:
-        total = self._statistics.handler_seconds.total_seconds
-        self._call_seconds += _SMOOTHING * ((total - self._measured_seconds) / calls - self._call_seconds)
-        self._measured_seconds = total
-
     def _beat_on_loop(self) -> None:
         """Show that the loop turns, and give up calls past their timeout: starts are in order, so the oldest first."""
         now = self._beat_at = time.monotonic()
+        self._pace.take_turns()
         self._oldest = next((each.started_at for each in self._running), None)
         if self._timeout:
             self._cancel_started_before(now - self._timeout)

@@ -145,22 +145,6 @@ def test_a_rollout_keeps_the_group_consuming(release: Release, consumer: str, pu
     assert pulse.longest_gap(began) < CONSUMING_SECONDS
 
 
-def test_a_rollout_restart_replaces_the_pods_once(release: Release, consumer: str, pulse: Pulse) -> None:
-    """A restart by kubectl is carried out as asked for, and no pass of the operator takes it back or repeats it."""
-    before, began = _names(release.pods(consumer)), time.monotonic()
-    release.kubectl("rollout", "restart", f"deployment/{consumer}")
-    _until(lambda: _replaced(release, consumer, before), what="two new pods and no old one", seconds=120)
-    assert pulse.longest_gap(began) < CONSUMING_SECONDS
-    new, asked = _names(release.pods(consumer)), "{.metadata.annotations.deployment\\.kubernetes\\.io/revision}"
-    revision = release.kubectl("get", f"deployment/{consumer}", "-o", f"jsonpath={asked}")
-    release.kubectl("scale", f"pcon/{consumer}", "--replicas=3")
-    _until(lambda: len(_staying(release, consumer)) == 3, what="a third pod, and so a pass of the operator")
-    release.kubectl("scale", f"pcon/{consumer}", "--replicas=2")
-    _until(lambda: len(release.pods(consumer)) == 2, what="two pods again")
-    assert len(new & _names(release.pods(consumer))) >= 1
-    assert release.kubectl("get", f"deployment/{consumer}", "-o", f"jsonpath={asked}") == revision
-
-
 def test_a_drain_goes_by_the_budget_and_keeps_the_group_consuming(
     release: Release, consumer: str, pulse: Pulse
 ) -> None:
@@ -219,36 +203,10 @@ def test_nothing_was_lost_over_all_this(load: LoadGenerator, pulse: Pulse) -> No
     _until(lambda: pulse.committed() == pulse.offered() == load.sent, what="the end of the backlog", seconds=90)
 
 
-@pytest.fixture(scope="module")
-def neighbour(release: Release) -> Iterator[Release]:
-    """A second namespace, which the release is told to look after as well."""
-    made = Release(release.cluster, f"{release.namespace}-b")
-    release.cluster.run_kubectl("create", "namespace", made.namespace)
-    release.install("--set", f"watchNamespaces={{{release.namespace},{made.namespace}}}")
-    yield made
-    release.cluster.run_kubectl("delete", "namespace", made.namespace, "--wait=false")
-
-
-def test_a_second_namespace_is_served_by_a_role_of_its_own(release: Release, consumer: str, neighbour: Release) -> None:
-    """A suspended consumer of the same name: its children are there, and those of the first namespace are untouched."""
-    before = _names(release.pods(consumer))
-    *_, manifest = yaml.safe_load_all(EXAMPLE.read_text())
-    manifest["metadata"] |= {"name": consumer, "namespace": neighbour.namespace}
-    manifest["spec"] |= {"suspend": True}
-    manifest["spec"]["source"]["kafka"] |= {"consumerGroup": neighbour.namespace}
-    release.cluster.apply(manifest)
-    neighbour.kubectl("wait", f"pcon/{consumer}", "--for=jsonpath={.status.observedGeneration}=1", "--timeout=60s")
-    neighbour.kubectl("wait", f"deployment/{consumer}", "--for=jsonpath={.spec.replicas}=0", "--timeout=30s")
-    assert "pco-parallel-consumer-operator" in neighbour.kubectl("get", "role", "-o", "name")
-    ours = json.loads(release.kubectl("get", "clusterrole", "-l", "app.kubernetes.io/instance=pco", "-o", "json"))
-    assert ours["items"] == []
-    assert _names(release.pods(consumer)) == before
-
-
-def test_no_call_of_the_operator_was_denied(release: Release, neighbour: Release) -> None:
-    """Running consumers in two namespaces needs nothing that the Roles do not grant, by the API server's own log."""
+def test_no_call_of_the_operator_was_denied(release: Release, consumer: str) -> None:
+    """Running a consumer in one namespace needs nothing that the Role does not grant, by the API server's own log."""
     calls = _calls(release)
-    assert neighbour
+    assert consumer
     assert {("patch", "deployments"), ("watch", "parallelconsumers"), ("patch", "parallelconsumers/status")} <= {
         (call["verb"], _what(call)) for call in calls
     }
@@ -256,10 +214,10 @@ def test_no_call_of_the_operator_was_denied(release: Release, neighbour: Release
     assert denied == set()
 
 
-def test_the_operator_looks_after_its_namespaces_only(release: Release, neighbour: Release) -> None:
-    """Each call that names a namespace names one that the release was given."""
+def test_the_operator_looks_after_its_namespace_only(release: Release) -> None:
+    """Each call that names a namespace names the release's own."""
     found = {call["objectRef"].get("namespace") for call in _calls(release) if "resource" in call.get("objectRef", {})}
-    assert found == {release.namespace, neighbour.namespace}
+    assert found == {release.namespace}
 
 
 def test_uninstalling_leaves_the_consumer_running(release: Release, consumer: str) -> None:
