@@ -11,9 +11,11 @@ back and forth takes some 0.1 ms."""
 WAITING_SECONDS = 0.0003
 """A call that takes longer on average waits for something, and its timer or socket should be seen to soon."""
 SHORT_TURN_SECONDS = 0.0002
-"""A thread that asks for the interpreter gets it from another after this, instead of its 5 ms. With calls of 0.5 ms
-that carried 1.2 to 1.4 times as much, with 5 ms 1.0 to 1.3, on two cores; no-ops lost 9 %, so they keep the 5 ms. With
-a tenth of it the switching itself took more than it brought."""
+"""A thread that asks for the interpreter gets it from another after this, instead of Python's 5 ms.
+
+Measured on two noisy cores, each beside a run with 5 ms: calls of 0.5 ms 0.98, 1.16, 1.27 and 1.44 times as many a
+second, of 5 ms by key 0.98, 1.26, 1.32 and 1.37; no-ops 0.90 and 0.91, so they keep the 5 ms. With 0.02 ms the
+switching itself took more than it brought."""
 _PYTHONS_TURN_SECONDS = 0.005
 _SMOOTHING = 0.3
 _SHORTEST_CALL_SECONDS = 1e-6

@@ -93,7 +93,7 @@ class Rebalance:
 
     def _finish(self, consumer: Consumer, leaving: list[PartitionOffsets]) -> bool:
         """Wait for what runs; return False when the group gave the partitions away meanwhile."""
-        if self._incremental or not any(each.held for each in leaving):
+        if self._incremental or self.is_closing or not any(each.held for each in leaving):
             self._listener.revoking(leaving, for_ever)
             return True
         tenure = Tenure(consumer)

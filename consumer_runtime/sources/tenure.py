@@ -19,9 +19,10 @@ class Tenure:
     """Ends when the group's generation, or the member's name in it, is not the one of the beginning.
 
     The group waits for a member until that has joined again, which librdkafka does when the revoke callback of an eager
-    protocol returns. When a topic's metadata changes meanwhile (partitions were added) it joins at once
-    (`rd_kafka_cgrp_revoke_rejoin`, seen in 2.14 to 2.16; the callback is not looked at). Then others get the
-    partitions while the callback runs, and the group would take a commit of ours as one of the new generation.
+    protocol returns. When a topic's metadata changes meanwhile (partitions were added) it joins at once:
+    `rd_kafka_cgrp_revoke_rejoin`, as its source was in July 2026, does not look at the callback, and confluent-kafka
+    2.16.1 was caught at it. Then others get the partitions while the callback runs, and the group would take a commit
+    of ours as one of the new generation.
     """
 
     def __init__(self, consumer: Consumer) -> None:

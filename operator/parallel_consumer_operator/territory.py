@@ -15,7 +15,8 @@ from parallel_consumer_operator.port import Manifest
 
 ASK_SECONDS = 30.0
 """A namespace that was refused is watched this long after it may be read, at most; and the other way round."""
-REMEDY = "let the operator's service account list and watch parallelconsumers there: helm's `watchNamespaces` names it"
+ALLOW = "let the operator's service account list and watch parallelconsumers there: helm's `watchNamespaces` names it"
+DEFINE = "install the definition of ParallelConsumer: helm's `crds.install`, or crds/parallelconsumers.yaml"
 
 _log = structlog.get_logger(__name__)
 
@@ -54,8 +55,9 @@ class Territory:
         except (DeniedError, NotFoundError) as error:
             if namespace not in self._refused:
                 self._refused.add(namespace)
+                remedy = DEFINE if isinstance(error, NotFoundError) else ALLOW
                 where = namespace or "all"
-                _log.error("namespace not watched: refused", namespace=where, error=str(error), remedy=REMEDY)
+                _log.error("namespace not watched: refused", namespace=where, error=str(error), remedy=remedy)
             return False
         except ClusterError:  # no answer says nothing about rights
             return namespace not in self._refused

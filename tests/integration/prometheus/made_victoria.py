@@ -6,11 +6,11 @@ Its module is not to be had where this is tested; how it rates and extrapolates 
 import re
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
+
+from made_http import answering, pass_on
 
 LATE = 10.0
 """Seconds by which it answers late when it is not told otherwise; there 30, by `-search.latencyOffset`."""
@@ -29,32 +29,20 @@ def in_front_of(server: str) -> Iterator[tuple[str, list[str]]]:
     """
     asked: list[str] = []
 
-    class Proxy(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path, _, text = self.path.partition("?")
-            given = dict(urllib.parse.parse_qsl(text))
-            asked.append(given.get("query", ""))
-            refused = _refused(path, given)
-            if refused:
-                self.send_error(422, refused)
-                return
-            late = 0.0 if given.pop("nocache", "") == "1" else LATE
-            query = urllib.parse.urlencode({"time": f"{time.time() - late:.3f}", **given})
-            with urllib.request.urlopen(f"{server}{path}?{query}", timeout=5) as answer:  # noqa: S310 - ours
-                body = answer.read()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        path, _, text = handler.path.partition("?")
+        given = dict(urllib.parse.parse_qsl(text))
+        asked.append(given.get("query", ""))
+        refused = _refused(path, given)
+        if refused:
+            handler.send_error(422, refused)
+            return
+        late = 0.0 if given.pop("nocache", "") == "1" else LATE
+        query = urllib.parse.urlencode({"time": f"{time.time() - late:.3f}", **given})
+        pass_on(handler, f"{server}{path}?{query}")
 
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
-
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    Thread(target=proxy.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{proxy.server_address[1]}", asked
-    proxy.shutdown()
-    proxy.server_close()
+    with answering(reply) as (address, _):
+        yield address, asked
 
 
 def _refused(path: str, given: dict[str, str]) -> str:

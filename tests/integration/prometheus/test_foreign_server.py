@@ -1,13 +1,12 @@
 """A tenant's "Prometheus" that is none: what it can make the operator do, and what comes back to the tenant."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 
 import pytest
+from made_http import answering, say
 
 from consumer_runtime.contract.settings import Mode
 from parallel_consumer_operator import prometheus as module
@@ -23,39 +22,6 @@ from parallel_consumer_operator.tuning.queries import Scope
 
 SCOPE = Scope(("shop",), 120, 600)
 EMPTY = b'{"status": "success", "data": {"resultType": "vector", "result": []}}'
-Reply = Callable[[BaseHTTPRequestHandler], None]
-
-
-@contextmanager
-def answering(reply: Reply) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers so; gives its address and the paths that were asked."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            reply(self)
-
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def say(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
-    """Send an answer."""
-    handler.send_response(status)
-    for name, value in headers.items():
-        handler.send_header(name, value)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    handler.wfile.write(body)
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import subprocess
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import made_victoria
 import pytest
+from made_http import answering, pass_on
 from made_pods import GROWTH, RATE, RETRIES, SERVICE, MadePod
 from made_server import LONG_WINDOW, NAMESPACE, WINDOW, free_port, start_prometheus, wait_for
 
@@ -185,26 +185,14 @@ async def test_a_ca_that_is_none(prometheus: Prometheus) -> None:
 def token_wanted(server: str) -> Iterator[str]:
     """A proxy in front of the real server that lets nobody in without the token `open-sesame`: its address."""
 
-    class Proxy(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.headers.get("Authorization") != "Bearer open-sesame":
-                self.send_error(403)
-                return
-            with urllib.request.urlopen(server + self.path, timeout=5) as answer:  # noqa: S310 - ours
-                body = answer.read()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        if handler.headers.get("Authorization") != "Bearer open-sesame":
+            handler.send_error(403)
+            return
+        pass_on(handler, server + handler.path)
 
-        def log_message(self, *_: object) -> None:
-            """Stay quiet."""
-
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    Thread(target=proxy.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{proxy.server_address[1]}"
-    proxy.shutdown()
-    proxy.server_close()
+    with answering(reply) as (address, _):
+        yield address
 
 
 async def test_bearer_token(prometheus: Prometheus, token_wanted: str) -> None:

@@ -55,7 +55,9 @@ async def test_the_whole_cluster_has_an_empty_name():
     territory = Territory(server, ())
     assert await territory.readable() == ("",)
     server.errors["all"] = NotFoundError("404: no such kind")
-    assert await territory.readable() == ()
+    with capture_logs() as logged:
+        assert await territory.readable() == ()
+    assert (logged[0]["namespace"], "crds.install" in logged[0]["remedy"]) == ("all", True)
 
 
 async def test_a_change_is_noticed(monkeypatch):
