@@ -240,6 +240,7 @@ def _registry(settings: RuntimeSettings) -> dict[str, object]:
         "url": registry.url,
         "username": registry.username,
         "password": registry.password.get_secret_value() if registry.password is not None else None,
+        "credentials_location": registry.credentials_location,
         "ca_location": kafka.ca_location,
         "certificate_location": kafka.certificate_location,
         "key_location": kafka.key_location,

@@ -13,15 +13,18 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from consumer_runtime.contract import pod
 from consumer_runtime.errors import ConsumerError
 
 _TIMEOUT_SECONDS = 10.0
 _PAUSES_SECONDS = (0.2, 1.0)
 _BYTES_AT_MOST = 8_388_608
 _NOT_FOUND = 404
-_SERVER_ERROR = 500
+_USERNAME = Path(pod.REGISTRY_USERNAME_FILE).name
+_PASSWORD = Path(pod.REGISTRY_PASSWORD_FILE).name
 
 
 class SchemaRegistryError(ConsumerError):
@@ -58,16 +61,15 @@ class SchemaRegistry:
         *,
         username: str | None = None,
         password: str | None = None,
+        credentials_location: str | None = None,
         ca_location: str | None = None,
         certificate_location: str | None = None,
         key_location: str | None = None,
     ) -> None:
         """Take its address and a login; nothing connects before the first question. Files are PEM."""
         self._url = url.rstrip("/")
-        self._headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
-        if username is not None:
-            login = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
-            self._headers["Authorization"] = f"Basic {login}"
+        self._login = None if username is None else (username, password or "")
+        self._credentials = None if credentials_location is None else Path(credentials_location)
         self._files = (ca_location, certificate_location, key_location)
         self._tls()
         self._lock = threading.Lock()
@@ -81,6 +83,16 @@ class SchemaRegistry:
         if certificate is not None:
             context.load_cert_chain(certificate, key)
         return context
+
+    def _headers(self) -> dict[str, str]:
+        """The login too is read anew for each request."""
+        headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
+        login = self._login
+        if login is None and self._credentials is not None:
+            login = _line(self._credentials / _USERNAME), _line(self._credentials / _PASSWORD)
+        if login is not None:
+            headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
+        return headers
 
     def by_id(self, number: int) -> Schema:
         """Return the schema of a message. Raises NoSuchSchemaError and SchemaRegistryError."""
@@ -113,8 +125,8 @@ class SchemaRegistry:
 
     def _ask(self, path: str) -> dict[str, Any]:
         address = self._url + path
-        request = urllib.request.Request(address, headers=self._headers)  # noqa: S310 - settings allow http(s) only
         try:
+            request = urllib.request.Request(address, headers=self._headers())  # noqa: S310 - settings allow http(s) only
             with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS, context=self._tls()) as answer:  # noqa: S310
                 found = json.loads(answer.read(_BYTES_AT_MOST))
         except urllib.error.HTTPError as error:
@@ -122,7 +134,12 @@ class SchemaRegistry:
                 raise NoSuchSchemaError(f"{address}: the schema registry knows no such schema") from error
             raise SchemaRegistryError(f"{address}: the schema registry answered {error.code} {error.reason}") from error
         except (OSError, ValueError) as error:  # URLError and time-outs are OSErrors, what is no JSON a ValueError
-            raise SchemaRegistryError(f"{address}: the schema registry did not answer: {error}") from error
+            raise SchemaRegistryError(f"{address}: the schema registry could not be asked: {error}") from error
         if not isinstance(found, dict) or "schema" not in found:
             raise SchemaRegistryError(f"{address}: the schema registry's answer holds no schema")
         return found
+
+
+def _line(file: Path) -> str:
+    """A trailing newline is an editor's. Many registries take a token for the name, and no password."""
+    return file.read_text("utf-8").rstrip("\r\n") if file.is_file() else ""

@@ -16,7 +16,6 @@ _ROOT = Path(pod.SECRETS_DIRECTORY)
 _USERNAME = Path(pod.USERNAME_FILE).relative_to(_ROOT)
 _PASSWORD = Path(pod.PASSWORD_FILE).relative_to(_ROOT)
 _REGISTRY_USERNAME = Path(pod.REGISTRY_USERNAME_FILE).relative_to(_ROOT)
-_REGISTRY_PASSWORD = Path(pod.REGISTRY_PASSWORD_FILE).relative_to(_ROOT)
 _CA = Path(pod.CA_FILE).relative_to(_ROOT)
 _CERTIFICATE = Path(pod.CERTIFICATE_FILE).relative_to(_ROOT)
 _KEY = Path(pod.KEY_FILE).relative_to(_ROOT)
@@ -56,10 +55,10 @@ def with_secrets(settings: RuntimeSettings, mounted: Path) -> RuntimeSettings:
 
 
 def _with_login(registry: SchemaRegistrySettings, mounted: Path) -> SchemaRegistrySettings:
-    username, password = _text(mounted / _REGISTRY_USERNAME), _text(mounted / _REGISTRY_PASSWORD)
-    if registry.username is not None or username is None:
+    location = _folder(mounted / _REGISTRY_USERNAME)
+    if registry.username is not None or location is None:
         return registry
-    return registry.model_copy(update={"username": username, "password": SecretStr(password or "")})
+    return registry.model_copy(update={"credentials_location": location})
 
 
 def _text(path: Path) -> str | None:

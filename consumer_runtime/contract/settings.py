@@ -110,6 +110,9 @@ class SchemaRegistrySettings(Settings):
     """Only for library users; a pod reads it from a mounted Secret (`contract.pod`)."""
     password: SecretStr | None = None
     """Only for library users; a pod reads it from a mounted Secret (`contract.pod`)."""
+    credentials_location: str | None = None
+    """A folder with the files `schema-registry-username` and `schema-registry-password`, in place of those; read for
+    each request. A pod's is mounted (`contract.pod`)."""
 
 
 class KafkaSettings(Settings):

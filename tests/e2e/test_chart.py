@@ -1,10 +1,11 @@
-"""The chart on pods, in the mode that asks least: one namespace, a Role and no ClusterRole, restricted pods."""
+"""The chart on pods, in the mode that asks least: named namespaces, Roles and no ClusterRole, restricted pods."""
 
 import json
 import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,11 +77,9 @@ def release(kubernetes: Kubernetes) -> Iterator[Release]:
     for stage in ("operator", "runtime"):
         kubernetes.build_image(stage, f"localhost/parallel-consumer-{stage}:dev")
     made = Release(kubernetes, f"chart-{uuid.uuid4().hex[:8]}")
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    kubernetes.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made.namespace, "labels": labels}})
-    made.install()
-    yield made
-    kubernetes.run_kubectl("delete", "namespace", made.namespace, "--wait=true", "--timeout=110s", timeout_seconds=120)
+    with _namespace(kubernetes, made.namespace):
+        made.install()
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +92,7 @@ def consumer(release: Release, kafka: Kafka) -> str:
     manifest["spec"] |= {"replicas": 2, "networkPolicy": {"enabled": True}}
     servers = [kafka.pod_bootstrap_servers]
     manifest["spec"]["source"]["kafka"] |= {"bootstrapServers": servers, "topics": [name], "consumerGroup": name}
-    for document in (source, manifest):
-        document["metadata"]["namespace"] = release.namespace
-    release.cluster.apply(source, manifest)
+    _apply(release.cluster, release.namespace, source, manifest)
     release.kubectl("wait", f"pcon/{name}", "--for=condition=Ready", "--timeout=120s")
     return name
 
@@ -143,6 +140,20 @@ def test_a_rollout_keeps_the_group_consuming(release: Release, consumer: str, pu
     release.kubectl("patch", f"pcon/{consumer}", "--type=merge", "-p", json.dumps(change))
     _until(lambda: _replaced(release, consumer, before), what="two new pods and no old one", seconds=120)
     assert pulse.longest_gap(began) < CONSUMING_SECONDS
+
+
+def test_a_rollout_restart_replaces_the_pods_once(release: Release, consumer: str, pulse: Pulse) -> None:
+    """`kubectl rollout restart` gives new pods, commits go on, and no later pass of the operator rolls them again."""
+    before, began = _names(release.pods(consumer)), time.monotonic()
+    release.kubectl("rollout", "restart", f"deployment/{consumer}")
+    _until(lambda: _replaced(release, consumer, before), what="two new pods and no old one", seconds=120)
+    assert pulse.longest_gap(began) < CONSUMING_SECONDS
+    restarted, revision = _names(release.pods(consumer)), _revision(release, consumer)
+    for replicas in (3, 2):
+        release.kubectl("scale", f"pcon/{consumer}", f"--replicas={replicas}")
+        _until(lambda count=replicas: len(_staying(release, consumer)) == count, what=f"{replicas} pods")
+    assert _staying(release, consumer) & restarted
+    assert _revision(release, consumer) == revision
 
 
 def test_a_drain_goes_by_the_budget_and_keeps_the_group_consuming(
@@ -203,10 +214,35 @@ def test_nothing_was_lost_over_all_this(load: LoadGenerator, pulse: Pulse) -> No
     _until(lambda: pulse.committed() == pulse.offered() == load.sent, what="the end of the backlog", seconds=90)
 
 
-def test_no_call_of_the_operator_was_denied(release: Release, consumer: str) -> None:
-    """Running a consumer in one namespace needs nothing that the Role does not grant, by the API server's own log."""
+@pytest.fixture(scope="module")
+def neighbour(release: Release, consumer: str) -> Iterator[str]:
+    """A second namespace that the release watches, with a suspended consumer of the same name."""
+    name = f"{release.namespace}-b"
+    with _namespace(release.cluster, name):
+        release.install("--set", f"watchNamespaces={{{release.namespace},{name}}}")
+        source, manifest = yaml.safe_load_all(EXAMPLE.read_text())
+        manifest["metadata"]["name"] = consumer
+        manifest["spec"]["suspend"] = True
+        _apply(release.cluster, name, source, manifest)
+        yield name
+
+
+def test_a_second_namespace_is_served_by_a_role_of_its_own(release: Release, consumer: str, neighbour: str) -> None:
+    """With two names in `watchNamespaces` each has the same Role, there is no ClusterRole, and both are served."""
+    roles = {kind["metadata"]["namespace"]: kind["rules"] for kind in _manifest(release, "Role")}
+    assert set(roles) >= {release.namespace, neighbour}
+    assert _manifest(release, "ClusterRole") == []
+    _until(lambda: _deployed(release.cluster, neighbour, consumer) == 0, what="the suspended consumer's Deployment")
+    before = _names(release.pods(consumer))
+    release.kubectl("scale", f"pcon/{consumer}", f"--replicas={len(before) + 1}")
+    _until(lambda: len(release.pods(consumer)) == len(before) + 1, what="one more pod in the first namespace")
+    assert before < _names(release.pods(consumer))
+
+
+def test_no_call_of_the_operator_was_denied(release: Release, neighbour: str) -> None:
+    """Running consumers in two namespaces needs nothing that the Roles do not grant, by the API server's own log."""
     calls = _calls(release)
-    assert consumer
+    assert neighbour
     assert {("patch", "deployments"), ("watch", "parallelconsumers"), ("patch", "parallelconsumers/status")} <= {
         (call["verb"], _what(call)) for call in calls
     }
@@ -214,10 +250,10 @@ def test_no_call_of_the_operator_was_denied(release: Release, consumer: str) -> 
     assert denied == set()
 
 
-def test_the_operator_looks_after_its_namespace_only(release: Release) -> None:
-    """Each call that names a namespace names the release's own."""
+def test_the_operator_looks_after_its_namespaces_only(release: Release, neighbour: str) -> None:
+    """Each call names a namespace, and one of the two that the release watches."""
     found = {call["objectRef"].get("namespace") for call in _calls(release) if "resource" in call.get("objectRef", {})}
-    assert found == {release.namespace}
+    assert found == {release.namespace, neighbour}
 
 
 def test_uninstalling_leaves_the_consumer_running(release: Release, consumer: str) -> None:
@@ -227,6 +263,40 @@ def test_uninstalling_leaves_the_consumer_running(release: Release, consumer: st
     assert [pod["metadata"]["uid"] for pod in release.pods(consumer)] == before
     release.kubectl("delete", f"pcon/{consumer}", "--timeout=30s")
     _until(lambda: not release.pods(consumer), what="the end of the consumer's pods")
+
+
+@contextmanager
+def _namespace(cluster: Kubernetes, name: str) -> Iterator[None]:
+    """A namespace that enforces the restricted Pod Security Standard, and is gone afterwards."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    yield
+    cluster.run_kubectl("delete", "namespace", name, "--wait=true", "--timeout=110s", timeout_seconds=120)
+
+
+def _apply(cluster: Kubernetes, namespace: str, *documents: dict[str, Any]) -> None:
+    for document in documents:
+        document["metadata"]["namespace"] = namespace
+    cluster.apply(*documents)
+
+
+def _manifest(release: Release, kind: str) -> list[dict[str, Any]]:
+    """The release's objects of a kind."""
+    documents = yaml.safe_load_all(release.helm("get", "manifest", "pco"))
+    return [document for document in documents if document and document["kind"] == kind]
+
+
+def _deployed(cluster: Kubernetes, namespace: str, name: str) -> int | None:
+    """How many replicas the Deployment asks for, None where there is none."""
+    found = cluster.run_kubectl("--namespace", namespace, "get", "deployments", "-o", "json")
+    deployments = {each["metadata"]["name"]: each["spec"]["replicas"] for each in json.loads(found)["items"]}
+    return deployments.get(name)
+
+
+def _revision(release: Release, consumer: str) -> str:
+    """The Deployment's revision, which counts its pod templates."""
+    deployment = json.loads(release.kubectl("get", f"deployment/{consumer}", "-o", "json"))
+    return str(deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
 
 
 def _names(pods: list[dict[str, Any]]) -> set[str]:

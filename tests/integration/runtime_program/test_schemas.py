@@ -182,6 +182,26 @@ def test_values_come_by_their_schema_and_what_does_not_decode_is_a_dead_letter(
     assert sum(path == "/schemas/ids/1" for path, _ in registry.asked) == 1, "a schema never changes: asked for once"
 
 
+def test_the_registrys_login_may_change_while_it_runs(topics, program, settings_for, eventually, registry, tmp_path):
+    """A password that is replaced is in the next question; a schema that is known needs none."""
+    folder = tmp_path / "secrets" / "credentials"
+    folder.mkdir(parents=True)
+    (folder / "schema-registry-username").write_text("shop", encoding="utf-8")
+    (folder / "schema-registry-password").write_text("old", encoding="utf-8")
+    made, results, _ = started(
+        program, settings_for, registry, topics, handler={"entrypoint": "by_schema:handle_async"}
+    )
+    made.start(CONSUMER_SECRETS_DIR=str(folder.parent))
+    topics.produce(made_topic(made), [avro(5)])
+    assert topics.values(results, 1) == [b"5"]
+    (folder / "schema-registry-password").write_text("new\n", encoding="utf-8")
+    topics.produce(made_topic(made), [avro(6), value(2, b'{"total": 9}')])
+    assert sorted(topics.values(results, 3)) == [b"5", b"6", b"9"]
+    logins = {path: base64.b64decode((login or "").removeprefix("Basic ")) for path, login in registry.asked}
+    assert logins["/schemas/ids/1"] == b"shop:old"
+    assert logins["/schemas/ids/2"] == b"shop:new"
+
+
 def made_topic(made: Any) -> str:
     """The topic that a program consumes."""
     import yaml

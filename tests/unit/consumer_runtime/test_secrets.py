@@ -35,6 +35,18 @@ def test_what_is_mounted_is_filled_in(tmp_path):
     assert [Path(location).read_bytes() for location in locations if location] == [b"PEM"] * 3
 
 
+def test_the_registrys_login_stays_in_its_files(tmp_path):
+    """They are read for each question, so that a new password counts; one that is stated stays."""
+    _mount(tmp_path, {pod.REGISTRY_USERNAME_FILE: b"token"})
+    for login, location in (({}, str(tmp_path / "credentials")), ({"username": "me", "password": "x"}, None)):
+        stated = RuntimeSettings.for_kafka(
+            "b:1", topics=["t"], consumer_group="g", schema_registry={"url": "http://r:1", **login}
+        )
+        registry = secrets.with_secrets(stated, tmp_path).source.kafka.schema_registry
+        assert registry is not None
+        assert registry.credentials_location == location
+
+
 def test_without_mounts_nothing_changes(tmp_path):
     """Most clusters of a laptop have no secrets."""
     assert secrets.with_secrets(STATED, tmp_path) == STATED
